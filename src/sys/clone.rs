@@ -1,0 +1,108 @@
+//! clone3(2) as a fork with namespaces. The only other way out is [`exit`].
+
+use core::ffi::CStr;
+use core::mem::size_of;
+
+use nix::errno::Errno;
+
+use super::page::CArray;
+use super::{RawFd, check};
+
+/// `CLONE_INTO_CGROUP` of `linux/sched.h`.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// struct clone_args of clone3(2).
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// Which side of the clone we are on.
+#[derive(Debug)]
+pub enum Side {
+    /// The new process: a copy-on-write image of one thread.
+    Child,
+    /// The old process.
+    Parent {
+        /// Id of the child, as our pid namespace has it.
+        pid: i32,
+        /// Its pidfd, close-on-exec.
+        pidfd: RawFd,
+    },
+}
+
+/// Clones this process.
+///
+/// `namespaces` are `CLONE_NEW*` flags; with `sibling` the new process becomes a child of
+/// our parent (`CLONE_PARENT`); `cgroup` is a directory of cgroup2 to be born in.
+///
+/// The caller must have one thread only: locks held by another would stay locked for
+/// ever in the child.
+pub fn clone3(namespaces: u64, sibling: bool, cgroup: Option<RawFd>) -> Result<Side, Errno> {
+    let mut pidfd: RawFd = -1;
+    let mut args = CloneArgs {
+        flags: namespaces | libc::CLONE_PIDFD as u64,
+        pidfd: &raw mut pidfd as u64,
+        // CLONE_PARENT takes the exit signal of the caller and refuses one of its own.
+        exit_signal: if sibling { 0 } else { libc::SIGCHLD as u64 },
+        ..CloneArgs::default()
+    };
+    if sibling {
+        args.flags |= libc::CLONE_PARENT as u64;
+    }
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup as u64;
+    }
+    let args: *mut CloneArgs = &raw mut args;
+    // SAFETY: args has the layout of struct clone_args; without CLONE_VM and without a
+    // stack the child goes on here with its own copy of all memory, as after fork.
+    let answer = unsafe { libc::syscall(libc::SYS_clone3, args, size_of::<CloneArgs>()) };
+    Ok(match check(answer)? {
+        0 => Side::Child,
+        pid => Side::Parent { pid: pid as i32, pidfd },
+    })
+}
+
+/// _exit(2): no atexit handlers, no flushing of buffers that belong to the parent.
+pub fn exit(code: i32) -> ! {
+    // SAFETY: does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// execve(2), with one more string in the environment where there is one. Returns only
+/// when it failed.
+pub fn execve(path: &CStr, argv: &CArray, envp: &mut CArray, extra: Option<&CStr>) -> Errno {
+    let envp = envp.with_extra(extra);
+    // SAFETY: CArray keeps its strings NUL-terminated and the arrays null-terminated, and
+    // `extra` outlives the call.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp) };
+    Errno::last()
+}
+
+/// execveat(2) of the file behind `fd` itself. Returns only when it failed.
+pub fn fexecve(fd: RawFd, argv: &CArray, envp: &CArray) -> Errno {
+    // SAFETY: as for execve; the path is the empty string.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            fd,
+            c"".as_ptr(),
+            argv.as_ptr(),
+            envp.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    Errno::last()
+}

@@ -1,0 +1,40 @@
+//! Descriptors with an owner, and files without a name. Parent only.
+
+use std::ffi::CStr;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::{RawFd, check_fd};
+
+/// `MFD_EXEC` of `linux/memfd.h`: since Linux 6.3 whether a memfd may be executed is
+/// asked for.
+const MFD_EXEC: u32 = 0x10;
+
+/// Gives a descriptor that was just made an owner, who closes it.
+pub fn own(fd: RawFd) -> OwnedFd {
+    assert!(fd >= 0, "not a descriptor");
+    // SAFETY: callers pass what a system call has just given them and keep no copy.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// A file in memory that can be sealed and executed (memfd_create(2)).
+pub fn memfd(name: &CStr) -> Result<OwnedFd, Errno> {
+    let make = |flags: u32| {
+        // SAFETY: name is NUL-terminated.
+        check_fd(unsafe { libc::syscall(libc::SYS_memfd_create, name.as_ptr(), flags) })
+    };
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    match make(flags | MFD_EXEC) {
+        // A kernel that does not know the flag makes executable ones anyway.
+        Err(Errno::EINVAL) => make(flags),
+        other => other,
+    }
+    .map(own)
+}
+
+/// Whether this program has more rights than its caller (`AT_SECURE` of getauxval(3)).
+pub fn is_setuid() -> bool {
+    // SAFETY: reads the auxiliary vector.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}

@@ -1,0 +1,88 @@
+//! Facts of /proc about processes of the host. Parent only, and only before any
+//! namespace is joined: the /proc of a container is never read.
+
+use std::fs;
+use std::io::Read;
+
+use nix::errno::Errno;
+
+/// What tells a process from a later one with the same pid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// The state letter of proc_pid_stat(5): `Z` and `X` are dead.
+    pub state: u8,
+    /// The parent (field 4); 0 when it is outside of our pid namespace.
+    pub parent: i32,
+    /// Start time in clock ticks since boot (field 22).
+    pub start_time: u64,
+}
+
+impl Stat {
+    /// Whether only the exit status is left of the process.
+    pub fn is_dead(self) -> bool {
+        matches!(self.state, b'Z' | b'X')
+    }
+}
+
+/// Reads /proc/PID/stat; `ESRCH` when there is no such process.
+pub fn stat(pid: i32) -> Result<Stat, Errno> {
+    let text = read_small(&format!("/proc/{pid}/stat")).map_err(|errno| match errno {
+        Errno::ENOENT => Errno::ESRCH,
+        other => other,
+    })?;
+    parse_stat(&text).ok_or(Errno::EINVAL)
+}
+
+/// The command name is in parentheses and may itself hold parentheses and spaces.
+fn parse_stat(text: &str) -> Option<Stat> {
+    let mut fields = text[text.rfind(')')? + 1..].split_ascii_whitespace();
+    let state = *fields.next()?.as_bytes().first()?;
+    let parent = fields.next()?.parse().ok()?;
+    let start_time = fields.nth(17)?.parse().ok()?;
+    Some(Stat { state, parent, start_time })
+}
+
+/// All processes that our procfs shows.
+pub fn pids() -> Result<Vec<i32>, Errno> {
+    let errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
+    let names = fs::read_dir("/proc").map_err(errno)?.flatten().map(|entry| entry.file_name());
+    Ok(names.filter_map(|name| name.to_str()?.parse().ok()).collect())
+}
+
+/// Whether the process is the first one of its pid namespace, to which the kernel gives
+/// all orphans there.
+pub fn is_first_of_namespace(pid: i32) -> Result<bool, Errno> {
+    let text = read_small(&format!("/proc/{pid}/status"))?;
+    let pids = text.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    Ok(pids.and_then(|pids| pids.split_ascii_whitespace().last()) == Some("1"))
+}
+
+/// The id of this boot: after a reboot no recorded process is alive.
+pub fn boot_id() -> Result<String, Errno> {
+    read_small("/proc/sys/kernel/random/boot_id").map(|id| id.trim_end().to_owned())
+}
+
+/// Reads a small text file of the kernel's in one call.
+pub fn read_small(path: &str) -> Result<String, Errno> {
+    let errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
+    let mut buffer = [0u8; 4096];
+    let length = fs::File::open(path).map_err(errno)?.read(&mut buffer).map_err(errno)?;
+    Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_name_cannot_forge_fields() {
+        let text = "7 (a) Z 1 (b)) S 1 7 7 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 4711 1 1";
+        assert_eq!(parse_stat(text), Some(Stat { state: b'S', parent: 1, start_time: 4711 }));
+    }
+
+    #[test]
+    fn this_process_is_alive() {
+        let stat = stat(std::process::id() as i32).expect("own stat");
+        assert!(!stat.is_dead() && stat.start_time > 0);
+    }
+}

@@ -1,0 +1,129 @@
+//! Signals: blocked before a clone, restored right before execve. Child-safe, except
+//! for [`signalfd`].
+
+use core::mem::MaybeUninit;
+
+use nix::errno::Errno;
+
+use super::{RawFd, check_fd, check_unit};
+
+/// A signal mask of the kernel: bit n-1 is signal n.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mask(u64);
+
+impl Mask {
+    /// No signal.
+    pub const NONE: Mask = Mask(0);
+    /// All signals.
+    pub const ALL: Mask = Mask(!0);
+
+    /// These signals.
+    pub fn of(signals: &[i32]) -> Self {
+        signals.iter().fold(Mask::NONE, |mask, signal| Mask(mask.0 | 1 << (signal - 1)))
+    }
+
+    /// The mask without these signals.
+    #[must_use]
+    pub fn without(self, signals: &[i32]) -> Self {
+        signals.iter().fold(self, |mask, signal| Mask(mask.0 & !(1 << (signal - 1))))
+    }
+}
+
+/// rt_sigprocmask(2) `SIG_SETMASK`; the old mask.
+pub fn set_mask(mask: Mask) -> Result<Mask, Errno> {
+    let mut old = 0u64;
+    // SAFETY: both masks are 8 bytes, as the fourth argument says.
+    check_unit(unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const mask.0,
+            &raw mut old,
+            size_of::<u64>(),
+        )
+    })?;
+    Ok(Mask(old))
+}
+
+/// Gives a signal its default action.
+pub fn set_default(signal: i32) -> Result<(), Errno> {
+    set_handler(signal, libc::SIG_DFL)
+}
+
+/// Ignores a signal.
+pub fn ignore(signal: i32) -> Result<(), Errno> {
+    set_handler(signal, libc::SIG_IGN)
+}
+
+fn set_handler(signal: i32, handler: libc::sighandler_t) -> Result<(), Errno> {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: zeroed plain data.
+    let action = unsafe {
+        let action = action.assume_init_mut();
+        action.sa_sigaction = handler;
+        action
+    };
+    let action: *const libc::sigaction = action;
+    // SAFETY: action is a whole struct sigaction with SIG_DFL or SIG_IGN.
+    check_unit(unsafe { libc::sigaction(signal, action, core::ptr::null_mut()) }.into())
+}
+
+/// Whether the signal is ignored, as nohup(1) has SIGHUP ignored.
+pub fn is_ignored(signal: i32) -> Result<bool, Errno> {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: the old action is written to enough memory; no new one is set.
+    check_unit(unsafe { libc::sigaction(signal, core::ptr::null(), action.as_mut_ptr()) }.into())?;
+    // SAFETY: zeroed plain data, filled by the kernel.
+    Ok(unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN)
+}
+
+/// A descriptor from which the signals of `mask` are read (signalfd(2)).
+pub fn signalfd(mask: Mask) -> Result<RawFd, Errno> {
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    // SAFETY: the mask is 8 bytes, as the third argument says.
+    check_fd(unsafe {
+        libc::syscall(libc::SYS_signalfd4, -1, &raw const mask.0, size_of::<u64>(), flags)
+    })
+}
+
+/// A signal that was sent to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    /// Which one.
+    pub signal: i32,
+    /// Who sent it, as our pid namespace has it; the kernel's own have 0 or our own pid.
+    pub sender: u32,
+}
+
+/// The next signal that waits in a [`signalfd`].
+pub fn next(signalfd: RawFd) -> Result<Option<Received>, Errno> {
+    // struct signalfd_siginfo: 128 bytes that begin with signo, errno, code, pid.
+    let mut info = [0u8; 128];
+    match super::fs::read(signalfd, &mut info) {
+        Ok(_) => {
+            let word = |at: usize| [info[at], info[at + 1], info[at + 2], info[at + 3]];
+            let signal = i32::from_ne_bytes(word(0));
+            Ok(Some(Received { signal, sender: u32::from_ne_bytes(word(12)) }))
+        }
+        Err(Errno::EAGAIN) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// All signals are blocked as long as this lives. Parent only.
+#[derive(Debug)]
+pub struct Blocked(Mask);
+
+impl Blocked {
+    /// Blocks them.
+    pub fn all() -> Result<Self, Errno> {
+        set_mask(Mask::ALL).map(Blocked)
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        // Setting a mask that was in force before cannot fail.
+        let _ = set_mask(self.0);
+    }
+}
