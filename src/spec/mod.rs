@@ -1,0 +1,169 @@
+//! config.json as it is written: from bytes to oci-spec's types, and no further.
+//!
+//! ```text
+//! bytes --tree--> Json --lenient--> Json --typed--> Spec
+//!       strict          what must be       path and value
+//!       grammar         forgiven           in every error
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod lenient;
+mod nearest;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod typed;
+mod version;
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use oci_spec::runtime::{Process, Spec};
+
+use self::tree::Json;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::plan::field::{Field, Violation};
+use crate::sys::io;
+
+/// The name of the configuration in a bundle.
+pub const CONFIG: &str = "config.json";
+
+/// More than any configuration needs: 600 mounts and a seccomp profile are 200 KiB.
+const MAX_SIZE: u64 = 8 << 20;
+
+/// How long the writer of a pipe may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A configuration.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub spec: Spec,
+    /// How it says that.
+    pub bytes: Vec<u8>,
+    /// What the user should know.
+    pub notices: Vec<String>,
+}
+
+/// Reads config.json of the bundle in the directory `bundle`.
+pub fn load(bundle: &Path) -> Result<Loaded> {
+    let path = bundle.join(CONFIG);
+    let file = open(&path).map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ENOENT) if bundle.is_dir() => {
+            let text =
+                format!("JSON specification file config.json not found in {}", bundle.display());
+            Error::new(text).errno(Errno::ENOENT).hint("`rt spec` writes one")
+        }
+        Some(errno) => Error::new(format!("open the bundle {}", bundle.display())).errno(errno),
+        None => Error::new(format!("open {}", path.display())).detail(error.to_string()),
+    })?;
+    let bytes = read(file, &path)?;
+    let (spec, notices) = decode(&bytes)?;
+    Ok(Loaded { spec, bytes, notices })
+}
+
+/// Decodes a config.json; with the notices.
+pub fn decode(bytes: &[u8]) -> Result<(Spec, Vec<String>)> {
+    let mut notices = Vec::new();
+    let mut json = tree::parse(bytes).map_err(|text| invalid(CONFIG, text))?;
+    let refused = |violation| Error::invalid(&[violation]);
+    check_version(&json).map_err(refused)?;
+    lenient::spec(&mut json, &mut notices);
+    let spec = typed::read(&json, &mut notices).map_err(refused)?;
+    Ok((spec, notices))
+}
+
+/// Reads a process from the file given to `rt exec --process`; with the notices.
+pub fn load_process(path: &Path) -> Result<(Process, Vec<String>)> {
+    let doing = || format!("open {}", path.display());
+    let file = open(path).doing(doing)?;
+    // A shell's `--process <(...)` is a pipe.
+    let bytes = match file.metadata().doing(doing)?.file_type().is_fifo() {
+        true => read_pipe(file, path)?,
+        false => read(file, path)?,
+    };
+    let name = path.display().to_string();
+    let mut notices = Vec::new();
+    let mut json = tree::parse(&bytes).map_err(|text| invalid(&name, text))?;
+    lenient::process(&mut json, &Field::root(), &mut notices);
+    let process = typed::read(&json, &mut notices)
+        .map_err(|violation| invalid(&name, &violation).field(&violation.field))?;
+    Ok((process, notices))
+}
+
+/// The version comes first: with another one, the rest may mean something else.
+fn check_version(json: &Json<'_>) -> Result<(), Violation> {
+    let field = Field::of("ociVersion");
+    match json.get("ociVersion") {
+        _ if !matches!(json, Json::Object(_)) => {
+            let text = format!("must hold an object, not {json}");
+            Err(Violation::new(Field::of("the document"), text))
+        }
+        None | Some(Json::Null) => Err(Violation::new(field, "is required and missing")),
+        Some(Json::String(version)) => match version::refused(version) {
+            Some(reason) => Err(Violation::value(field, version, reason)),
+            None => Ok(()),
+        },
+        Some(other) => Err(Violation::value(field, format_args!("{other}"), "must be a string")),
+    }
+}
+
+fn invalid(name: &str, what: impl std::fmt::Display) -> Error {
+    Error::new(format!("invalid {name}: {what}")).kind(Kind::Invalid)
+}
+
+/// Opens a file of a stranger: a FIFO must not make us wait.
+fn open(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
+}
+
+/// Reads a regular file of bounded size. Nothing else has an end for sure.
+fn read(file: File, path: &Path) -> Result<Vec<u8>> {
+    let doing = || format!("read {}", path.display());
+    let metadata = file.metadata().doing(doing)?;
+    if !metadata.is_file() {
+        return Err(Error::new(doing()).detail("not a regular file").kind(Kind::Invalid));
+    }
+    let mut bytes = Vec::with_capacity(metadata.len().min(MAX_SIZE) as usize + 1);
+    file.take(MAX_SIZE + 1).read_to_end(&mut bytes).doing(doing)?;
+    check_size(&bytes).map_err(|text| Error::new(doing()).detail(text).kind(Kind::Invalid))?;
+    Ok(bytes)
+}
+
+/// Reads a pipe of bounded size, within a bounded time.
+fn read_pipe(mut file: File, path: &Path) -> Result<Vec<u8>> {
+    let doing = || format!("read {}", path.display());
+    let invalid = |text: String| Error::new(doing()).detail(text).kind(Kind::Invalid);
+    let give_up = Instant::now() + PATIENCE;
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(bytes),
+            Ok(length) => bytes.extend_from_slice(buffer.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let left = give_up.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    let text = format!("the pipe has no end after {} s", PATIENCE.as_secs());
+                    return Err(invalid(text));
+                }
+                let mut fds = [io::interest(file.as_raw_fd(), libc::POLLIN)];
+                io::poll(&mut fds, io::timeout_ms(Some(left))).doing(doing)?;
+            }
+            Err(error) => return Err(error).doing(doing),
+        }
+        check_size(&bytes).map_err(invalid)?;
+    }
+}
+
+fn check_size(bytes: &[u8]) -> Result<(), String> {
+    match bytes.len() as u64 > MAX_SIZE {
+        true => Err(format!("larger than {} MiB", MAX_SIZE >> 20)),
+        false => Ok(()),
+    }
+}

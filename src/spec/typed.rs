@@ -1,0 +1,349 @@
+//! From the tree to oci-spec's types, with the path and the value in every error.
+//!
+//! serde's derive takes an array for an object, and oci-spec gives some members a default
+//! that the specification requires. Here an object is an object, and those are required.
+//! `null` counts as absent, as it does for Go, which most callers are written in.
+
+#![forbid(unsafe_code)]
+
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::value::BorrowedStrDeserializer;
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer, MapAccess, SeqAccess,
+    Unexpected, VariantAccess, Visitor,
+};
+use serde::forward_to_deserialize_any;
+
+use super::nearest;
+use super::tree::{At, Json};
+use crate::plan::field::{Field, Violation};
+
+/// Reads a `T` from `json`. Keys that are nearly known ones become notices.
+pub fn read<'de, T: Deserialize<'de>>(
+    json: &'de Json<'de>,
+    notices: &mut Vec<String>,
+) -> Result<T, Violation> {
+    let cell = RefCell::new(std::mem::take(notices));
+    let read = T::deserialize(Typed { json, at: At::Root, notices: &cell });
+    *notices = cell.into_inner();
+    read.map_err(|wrong| {
+        wrong.violation.unwrap_or_else(|| Violation::new(Field::root(), wrong.reason))
+    })
+}
+
+/// Members that the specification requires and oci-spec gives a default: a missing uid
+/// must not become root, and a missing limit not 0.
+fn required(name: &str, json: &Json<'_>) -> &'static [&'static str] {
+    match name {
+        "Box" => &["height", "width"],
+        "LinuxDevice" if json.get("type") == Some(&Json::String("p".into())) => &["path"],
+        "LinuxDevice" => &["path", "major", "minor"],
+        "LinuxDeviceCgroup" => &["allow"],
+        "LinuxHugepageLimit" => &["pageSize", "limit"],
+        "LinuxIOPriority" => &["class"],
+        "LinuxIdMapping" => &["containerID", "hostID", "size"],
+        "LinuxInterfacePriority" => &["name", "priority"],
+        "LinuxThrottleDevice" => &["major", "minor", "rate"],
+        "LinuxWeightDevice" => &["major", "minor"],
+        "PosixRlimit" => &["soft", "hard"],
+        "Root" => &["path"],
+        "User" => &["uid", "gid"],
+        _ => &[],
+    }
+}
+
+/// Nobody misspells more keys of one object than this; the search is not for free.
+const NEAR_MISSES: usize = 16;
+
+#[derive(Clone, Copy)]
+struct Typed<'de, 'p> {
+    json: &'de Json<'de>,
+    at: At<'p>,
+    notices: &'p RefCell<Vec<String>>,
+}
+
+impl<'de> Typed<'de, '_> {
+    fn place<T>(&self, answer: Result<T, Wrong>) -> Result<T, Wrong> {
+        answer.map_err(|wrong| match wrong {
+            Wrong { violation: Some(_), .. } => wrong,
+            Wrong { reason, missing: Some(key), .. } => {
+                Wrong::at(Violation::new(self.at.field().key(key), reason))
+            }
+            Wrong { reason, .. } => {
+                let value = format_args!("{}", self.json);
+                Wrong::at(Violation::value(self.at.field(), value, reason))
+            }
+        })
+    }
+
+    fn object<V: Visitor<'de>>(self, visitor: V, null_is_absent: bool) -> Result<V::Value, Wrong> {
+        let Json::Object(members) = self.json else { return self.deserialize_any(visitor) };
+        let members = members.iter().filter(|(_, value)| !null_is_absent || **value != Json::Null);
+        self.place(visitor.visit_map(Members { of: self, members, value: None }))
+    }
+
+    fn tell_near_misses(&self, fields: &'static [&'static str]) {
+        let Json::Object(members) = self.json else { return };
+        let unknown = members.iter().map(|(key, _)| key).filter(|key| !fields.contains(key));
+        for key in unknown.take(NEAR_MISSES) {
+            if let Some(field) = nearest::nearest(key, fields) {
+                self.notices.borrow_mut().push(format!(
+                    "{}: unknown key, ignored; is {field} meant?",
+                    self.at.field().key(key)
+                ));
+            }
+        }
+    }
+}
+
+impl<'de> Deserializer<'de> for Typed<'de, '_> {
+    type Error = Wrong;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        let answer = match self.json {
+            Json::Null => visitor.visit_unit(),
+            Json::Bool(value) => visitor.visit_bool(*value),
+            Json::Unsigned(value) => visitor.visit_u64(*value),
+            Json::Negative(value) => visitor.visit_i64(*value),
+            Json::Float(value) => visitor.visit_f64(*value),
+            Json::String(text) => visitor.visit_borrowed_str(text),
+            Json::Array(elements) => {
+                visitor.visit_seq(Elements { of: self, elements: elements.iter().enumerate() })
+            }
+            Json::Object(_) => return self.object(visitor, false),
+        };
+        self.place(answer)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self.json {
+            Json::Null => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        if !matches!(self.json, Json::Object(_)) {
+            let wrong = serde::de::Error::invalid_type(kind(self.json), &"an object");
+            return self.place(Err(wrong));
+        }
+        for key in required(name, self.json) {
+            if self.json.get(key).is_none_or(|value| *value == Json::Null) {
+                return self.place(Err(serde::de::Error::missing_field(key)));
+            }
+        }
+        self.tell_near_misses(fields);
+        self.object(visitor, true)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        let answer = match self.json {
+            Json::String(text) if variants.contains(&&**text) => visitor.visit_enum(Variant(text)),
+            Json::String(text) => Err(serde::de::Error::unknown_variant(text, variants)),
+            other => Err(serde::de::Error::invalid_type(kind(other), &"a string")),
+        };
+        self.place(answer)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        visitor.visit_unit()
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct seq tuple tuple_struct map identifier
+    }
+}
+
+struct Members<'de, 'p, I> {
+    of: Typed<'de, 'p>,
+    members: I,
+    value: Option<(&'de str, &'de Json<'de>)>,
+}
+
+impl<'de, I> MapAccess<'de> for Members<'de, '_, I>
+where
+    I: Iterator<Item = (&'de str, &'de Json<'de>)>,
+{
+    type Error = Wrong;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Wrong> {
+        let Some((key, value)) = self.members.next() else { return Ok(None) };
+        self.value = Some((key, value));
+        seed.deserialize(BorrowedStrDeserializer::new(key)).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Wrong> {
+        let (key, json) =
+            self.value.take().ok_or_else(|| Wrong::because("a value without a key"))?;
+        seed.deserialize(Typed { json, at: At::Key(&self.of.at, key), ..self.of })
+    }
+}
+
+struct Elements<'de, 'p, I> {
+    of: Typed<'de, 'p>,
+    elements: I,
+}
+
+impl<'de, I: Iterator<Item = (usize, &'de Json<'de>)>> SeqAccess<'de> for Elements<'de, '_, I> {
+    type Error = Wrong;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Wrong> {
+        let Some((index, json)) = self.elements.next() else { return Ok(None) };
+        let at = At::Index(&self.of.at, index);
+        seed.deserialize(Typed { json, at, ..self.of }).map(Some)
+    }
+}
+
+/// One word of a closed list.
+struct Variant<'de>(&'de str);
+
+impl<'de> EnumAccess<'de> for Variant<'de> {
+    type Error = Wrong;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Wrong> {
+        Ok((seed.deserialize(self.0.into_deserializer())?, self))
+    }
+}
+
+impl<'de> VariantAccess<'de> for Variant<'de> {
+    type Error = Wrong;
+
+    fn unit_variant(self) -> Result<(), Wrong> {
+        Ok(())
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, Wrong> {
+        Err(Wrong::because("must not be a string"))
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Wrong> {
+        Err(Wrong::because("must not be a string"))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Wrong> {
+        Err(Wrong::because("must not be a string"))
+    }
+}
+
+/// What is wrong; where is added by the innermost value around it.
+#[derive(Debug)]
+struct Wrong {
+    reason: String,
+    missing: Option<&'static str>,
+    violation: Option<Violation>,
+}
+
+impl Wrong {
+    fn because(reason: impl Into<String>) -> Self {
+        Wrong { reason: reason.into(), missing: None, violation: None }
+    }
+
+    fn at(violation: Violation) -> Self {
+        Wrong { reason: String::new(), missing: None, violation: Some(violation) }
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+impl serde::de::Error for Wrong {
+    fn custom<T: fmt::Display>(text: T) -> Self {
+        Wrong::because(text.to_string())
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let found = match found {
+            Unexpected::Bool(_) => "a boolean",
+            Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => "this number",
+            Unexpected::Str(_) => "a string",
+            Unexpected::Unit | Unexpected::Option => "null",
+            Unexpected::Seq => "an array",
+            Unexpected::Map => "an object",
+            _ => "this",
+        };
+        Wrong::because(format!("must be {}, not {found}", plain(expected)))
+    }
+
+    fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Wrong::because(format!("must be {}", plain(expected)))
+    }
+
+    fn missing_field(key: &'static str) -> Self {
+        Wrong { missing: Some(key), ..Wrong::because("is required and missing") }
+    }
+
+    fn unknown_variant(word: &str, variants: &'static [&'static str]) -> Self {
+        let (list, more) = variants.split_at_checked(8).unwrap_or((variants, &[]));
+        let list = list.join(", ") + if more.is_empty() { "" } else { ", ..." };
+        Wrong::because(match nearest::nearest(word, variants) {
+            Some(near) => format!("is unknown; is {near} meant?"),
+            None => format!("is unknown; it can be one of {list}"),
+        })
+    }
+}
+
+/// serde's words for what it wants, for those who do not write Rust.
+fn plain(expected: &dyn Expected) -> String {
+    match expected.to_string().as_str() {
+        "u16" => format!("an integer from 0 to {}", u16::MAX),
+        "u32" => format!("an integer from 0 to {}", u32::MAX),
+        "u64" | "usize" => format!("an integer from 0 to {}", u64::MAX),
+        "i32" => format!("an integer from {} to {}", i32::MIN, i32::MAX),
+        "i64" => format!("an integer from {} to {}", i64::MIN, i64::MAX),
+        "path string" => "a string".to_owned(),
+        "a sequence" => "an array".to_owned(),
+        "a map" => "an object".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+fn kind<'j>(json: &'j Json<'_>) -> Unexpected<'j> {
+    match json {
+        Json::Null => Unexpected::Unit,
+        Json::Bool(value) => Unexpected::Bool(*value),
+        Json::Unsigned(value) => Unexpected::Unsigned(*value),
+        Json::Negative(value) => Unexpected::Signed(*value),
+        Json::Float(value) => Unexpected::Float(*value),
+        Json::String(text) => Unexpected::Str(text),
+        Json::Array(_) => Unexpected::Seq,
+        Json::Object(_) => Unexpected::Map,
+    }
+}
