@@ -1,0 +1,176 @@
+//! Device nodes of the container: the spec's defaults and `linux.devices`.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use oci_spec::runtime::{LinuxDeviceType, Spec};
+
+use super::field::Field;
+use super::findings::Findings;
+use super::mounts::{Mount, What, clean};
+
+/// Nodes that every container has (config-linux.md "Default Devices").
+const DEFAULTS: &[(&str, u64, u64)] = &[
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its directory below the root, without a leading slash.
+    pub directory: CString,
+    /// Its name there.
+    pub name: CString,
+    /// The same node on the host, which is bound where mknod(2) is not allowed.
+    pub host_path: CString,
+    /// `S_IFCHR`, `S_IFBLK` or `S_IFIFO` with the permission bits.
+    pub mode: u32,
+    /// makedev(3).
+    pub device: u64,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// `linux.devices[N]`, or the root for a default one.
+    pub field: Field,
+}
+
+/// Whether the container's /dev is filled by us: not when it is somebody else's, bound.
+pub fn fills_dev(mounts: &[Mount]) -> bool {
+    !mounts.iter().any(|mount| mount.is_at("dev") && matches!(mount.what, What::Bind { .. }))
+}
+
+/// Default nodes first, then those of `linux.devices`; one of the same path replaces the
+/// default.
+pub fn plan(spec: &Spec, mounts: &[Mount], findings: &mut Findings) -> Vec<Device> {
+    let mut devices = Vec::new();
+    if fills_dev(mounts) {
+        devices.extend(DEFAULTS.iter().map(|(name, major, minor)| Device {
+            directory: c"dev".to_owned(),
+            name: findings.c_string(&Field::root(), *name),
+            host_path: findings.c_string(&Field::root(), format!("/dev/{name}")),
+            mode: libc::S_IFCHR | 0o666,
+            device: libc::makedev(*major as u32, *minor as u32),
+            uid: 0,
+            gid: 0,
+            field: Field::root(),
+        }));
+    }
+    let listed = spec.linux().as_ref().and_then(|linux| linux.devices().as_ref());
+    let field = Field::of("linux.devices");
+    let mut seen: Vec<&Path> = Vec::new();
+    for (index, device) in listed.into_iter().flatten().enumerate() {
+        let at = field.at(index);
+        let path = device.path();
+        if seen.contains(&path.as_path()) {
+            findings.refuse_value(&at.key("path"), path, "listed twice");
+        }
+        seen.push(path);
+        if let Some(planned) = one(device, &at, findings) {
+            devices
+                .retain(|old| (&old.directory, &old.name) != (&planned.directory, &planned.name));
+            devices.push(planned);
+        }
+    }
+    devices
+}
+
+fn one(
+    spec: &oci_spec::runtime::LinuxDevice,
+    field: &Field,
+    findings: &mut Findings,
+) -> Option<Device> {
+    let path_field = field.key("path");
+    if !spec.path().is_absolute() {
+        findings.refuse_value(&path_field, spec.path(), "must be an absolute path");
+        return None;
+    }
+    let path = clean(spec.path());
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        findings.refuse_value(&path_field, spec.path(), "must name a file");
+        return None;
+    };
+    let kind = match spec.typ() {
+        LinuxDeviceType::C | LinuxDeviceType::U => libc::S_IFCHR,
+        LinuxDeviceType::B => libc::S_IFBLK,
+        LinuxDeviceType::P => libc::S_IFIFO,
+        LinuxDeviceType::A => {
+            findings.refuse_value(&field.key("type"), "a", "must be c, u, b or p");
+            return None;
+        }
+    };
+    let mut number = |key: &str, value: i64, bits: u32| {
+        let good = u32::try_from(value).ok().filter(|value| value >> bits == 0);
+        if good.is_none() && kind != libc::S_IFIFO {
+            findings.refuse_value(&field.key(key), value, "out of range");
+        }
+        good.unwrap_or(0)
+    };
+    // dev_t of the kernel: 12 bits of major, 20 of minor.
+    let (major, minor) = (number("major", spec.major(), 12), number("minor", spec.minor(), 20));
+    let mode = spec.file_mode().unwrap_or(0o666);
+    if mode & !(libc::S_IFMT | 0o7777) != 0 {
+        findings.refuse_value(&field.key("fileMode"), mode, "not a file mode");
+    }
+    for (key, id) in [("uid", spec.uid()), ("gid", spec.gid())] {
+        if id == Some(u32::MAX) {
+            findings.refuse_value(&field.key(key), u32::MAX, "must be below 4294967295");
+        }
+    }
+    Some(Device {
+        directory: findings.c_string(&path_field, directory.as_os_str().as_bytes()),
+        name: findings.c_string(&path_field, name.as_bytes()),
+        host_path: findings
+            .c_string(&path_field, Path::new("/").join(&path).as_os_str().as_bytes()),
+        mode: kind | mode & 0o7777,
+        device: if kind == libc::S_IFIFO { 0 } else { libc::makedev(major, minor) },
+        uid: spec.uid().unwrap_or(0),
+        gid: spec.gid().unwrap_or(0),
+        field: field.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(devices: &str) -> (Vec<Device>, Vec<String>) {
+        let text = format!(r#"{{"ociVersion":"1.3.0","linux":{{"devices":[{devices}]}}}}"#);
+        let spec: Spec = serde_json::from_str(&text).expect("a spec");
+        let mut findings = Findings::default();
+        let devices = plan(&spec, &[], &mut findings);
+        (devices, findings.violations.iter().map(|v| v.field.to_string()).collect())
+    }
+
+    #[test]
+    fn a_listed_node_replaces_the_default_of_its_path() {
+        let (devices, refused) =
+            planned(r#"{"path":"/dev/../dev/null","type":"c","major":9,"minor":9,"fileMode":384}"#);
+        assert!(refused.is_empty());
+        assert_eq!(devices.len(), DEFAULTS.len());
+        let null = devices.iter().find(|device| device.name.as_c_str() == c"null").expect("null");
+        assert_eq!((null.device, null.mode), (libc::makedev(9, 9), libc::S_IFCHR | 0o600));
+    }
+
+    #[test]
+    fn every_bad_device_is_named() {
+        for (device, field) in [
+            (r#"{"path":"x","type":"c","major":1,"minor":1}"#, "linux.devices[0].path"),
+            (r#"{"path":"/","type":"c","major":1,"minor":1}"#, "linux.devices[0].path"),
+            (r#"{"path":"/dev/x","type":"a","major":1,"minor":1}"#, "linux.devices[0].type"),
+            (r#"{"path":"/dev/x","type":"c","major":-1,"minor":1}"#, "linux.devices[0].major"),
+            (
+                r#"{"path":"/dev/x","type":"b","major":1,"minor":100000000000}"#,
+                "linux.devices[0].minor",
+            ),
+        ] {
+            assert_eq!(planned(device).1, [field], "{device}");
+        }
+    }
+}

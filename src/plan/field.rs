@@ -1,0 +1,108 @@
+//! Where in config.json a value stands: `mounts[3].options[2]`.
+
+use std::fmt;
+
+/// A JSON path, grown while the configuration is walked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Field(String);
+
+impl Field {
+    /// The whole document.
+    pub fn root() -> Self {
+        Field::default()
+    }
+
+    /// A path given as it is to be printed.
+    pub fn of(path: impl Into<String>) -> Self {
+        Field(path.into())
+    }
+
+    /// The member `key` of this object. A key that is not a plain name is quoted.
+    #[must_use]
+    pub fn key(&self, key: &str) -> Self {
+        let plain = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        Field(match (self.0.is_empty(), plain) {
+            (true, true) => key.to_owned(),
+            (false, true) => format!("{}.{key}", self.0),
+            (_, false) => format!("{}[{key:?}]", self.0),
+        })
+    }
+
+    /// The element `index` of this array.
+    #[must_use]
+    pub fn at(&self, index: usize) -> Self {
+        Field(format!("{}[{index}]", self.0))
+    }
+
+    /// Whether this is the whole document, which is not worth printing.
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How much of a value is shown at each end.
+const SHOWN: usize = 48;
+
+/// One reason why a configuration is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which field.
+    pub field: Field,
+    /// The value as written, escaped and cut.
+    pub value: Option<String>,
+    /// Why it cannot be.
+    pub reason: String,
+}
+
+impl Violation {
+    /// Without a value: something is missing, or the whole object is at fault.
+    pub fn new(field: Field, reason: impl Into<String>) -> Self {
+        Violation { field, value: None, reason: reason.into() }
+    }
+
+    /// With the value as written.
+    pub fn value(field: Field, value: impl fmt::Debug, reason: impl Into<String>) -> Self {
+        let mut text = format!("{value:?}");
+        let length = text.chars().count();
+        // Of a long path the end tells more than the middle.
+        if length > 2 * SHOWN {
+            let (start, end) = (text.chars().take(SHOWN), text.chars().skip(length - SHOWN));
+            text = start.chain("...".chars()).chain(end).collect();
+        }
+        Violation { field, value: Some(text), reason: reason.into() }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(f, "{} {value}: {}", self.field, self.reason),
+            None => write!(f, "{}: {}", self.field, self.reason),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_read_as_json_paths() {
+        let options = Field::root().key("mounts").at(3).key("options");
+        assert_eq!(options.at(2).to_string(), "mounts[3].options[2]");
+        let sysctl = Field::of("linux.sysctl").key("net.ipv4.ip_forward");
+        assert_eq!(sysctl.to_string(), "linux.sysctl[\"net.ipv4.ip_forward\"]");
+    }
+
+    #[test]
+    fn a_long_value_is_cut() {
+        let violation = Violation::value(Field::of("hostname"), "x".repeat(500), "too long");
+        assert!(violation.to_string().len() < 140);
+    }
+}

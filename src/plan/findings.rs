@@ -1,0 +1,55 @@
+//! What a walk over the configuration found: reasons to refuse it, and things to tell.
+
+use std::ffi::CString;
+
+use super::field::{Field, Violation};
+use crate::error::{Error, Result};
+
+/// Collects every violation, so that the user learns of all of them at once.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Reasons to refuse the configuration.
+    pub violations: Vec<Violation>,
+    /// Warnings: what was accepted although it looks wrong.
+    pub notices: Vec<String>,
+}
+
+impl Findings {
+    /// Refuses because something is missing or an object as a whole is wrong.
+    pub fn refuse(&mut self, field: &Field, reason: impl Into<String>) {
+        self.violations.push(Violation::new(field.clone(), reason));
+    }
+
+    /// Refuses a value.
+    pub fn refuse_value(
+        &mut self,
+        field: &Field,
+        value: impl std::fmt::Debug,
+        reason: impl Into<String>,
+    ) {
+        self.violations.push(Violation::value(field.clone(), value, reason));
+    }
+
+    /// Tells the user something without failing.
+    pub fn notice(&mut self, field: &Field, text: impl std::fmt::Display) {
+        self.notices.push(format!("{field}: {text}"));
+    }
+
+    /// A string for a system call. The decoder lets no NUL through, and the command line
+    /// cannot hold one; anything else that has one is refused here.
+    pub fn c_string(&mut self, field: &Field, text: impl Into<Vec<u8>>) -> CString {
+        CString::new(text).unwrap_or_else(|_| {
+            self.refuse(field, "holds a NUL byte");
+            CString::default()
+        })
+    }
+
+    /// The violations as one error, or nothing.
+    pub fn into_result(self) -> Result<Vec<String>> {
+        if self.violations.is_empty() {
+            Ok(self.notices)
+        } else {
+            Err(Error::invalid(&self.violations))
+        }
+    }
+}

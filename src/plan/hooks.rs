@@ -1,0 +1,245 @@
+//! Hooks: which programs run at which point of a container's life (config.md, "POSIX-platform
+//! Hooks"). Whether the programs are there is asked at create, in [`crate::parent::hooks`].
+
+use std::ffi::CString;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use oci_spec::runtime::{Hook as SpecHook, Hooks as SpecHooks};
+
+use super::field::{Field, Violation};
+
+/// The longest argument or environment string of execve(2) (`MAX_ARG_STRLEN`).
+const MAX_STRING: usize = 131_072;
+
+/// When a hook runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The deprecated name of `createRuntime`; these run before those.
+    Prestart,
+    /// During create, in the namespaces of the runtime.
+    CreateRuntime,
+    /// During create, in those of the container, before the root is changed.
+    CreateContainer,
+    /// During start, in the container, before its program.
+    StartContainer,
+    /// During start, in the namespaces of the runtime, after the program was started.
+    Poststart,
+    /// During delete, in the namespaces of the runtime.
+    Poststop,
+}
+
+impl Kind {
+    /// All of them, in the order in which a container meets them.
+    pub const ALL: [Kind; 6] = [
+        Kind::Prestart,
+        Kind::CreateRuntime,
+        Kind::CreateContainer,
+        Kind::StartContainer,
+        Kind::Poststart,
+        Kind::Poststop,
+    ];
+
+    /// The key in `hooks`.
+    pub fn key(self) -> &'static str {
+        match self {
+            Kind::Prestart => "prestart",
+            Kind::CreateRuntime => "createRuntime",
+            Kind::CreateContainer => "createContainer",
+            Kind::StartContainer => "startContainer",
+            Kind::Poststart => "poststart",
+            Kind::Poststop => "poststop",
+        }
+    }
+
+    /// Whether the path of the program counts from the container's root.
+    pub fn path_in_container(self) -> bool {
+        self == Kind::StartContainer
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.key())
+    }
+}
+
+/// One program to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// The program, absolute.
+    pub path: CString,
+    /// argv; the path itself where none is configured.
+    pub args: Vec<CString>,
+    /// The whole environment: nothing of ours, nothing of the container's (CVE-2025-23266).
+    pub env: Vec<CString>,
+    /// How long it may run.
+    pub timeout: Option<Duration>,
+    /// Where it stands in config.json.
+    pub field: Field,
+}
+
+/// The hooks of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// `prestart`, deprecated.
+    pub prestart: Vec<Hook>,
+    /// `createRuntime`.
+    pub create_runtime: Vec<Hook>,
+    /// `createContainer`.
+    pub create_container: Vec<Hook>,
+    /// `startContainer`.
+    pub start_container: Vec<Hook>,
+    /// `poststart`.
+    pub poststart: Vec<Hook>,
+    /// `poststop`.
+    pub poststop: Vec<Hook>,
+}
+
+impl Hooks {
+    /// The hooks of one kind.
+    pub fn of(&self, kind: Kind) -> &[Hook] {
+        match kind {
+            Kind::Prestart => &self.prestart,
+            Kind::CreateRuntime => &self.create_runtime,
+            Kind::CreateContainer => &self.create_container,
+            Kind::StartContainer => &self.start_container,
+            Kind::Poststart => &self.poststart,
+            Kind::Poststop => &self.poststop,
+        }
+    }
+
+    /// Whether there is no hook at all.
+    pub fn is_empty(&self) -> bool {
+        Kind::ALL.iter().all(|kind| self.of(*kind).is_empty())
+    }
+}
+
+/// Reads `hooks`.
+pub fn plan(hooks: Option<&SpecHooks>, violations: &mut Vec<Violation>) -> Hooks {
+    let Some(hooks) = hooks else { return Hooks::default() };
+    let mut list = |kind: Kind, given: &Option<Vec<SpecHook>>| {
+        let field = Field::of("hooks").key(kind.key());
+        let given = given.iter().flatten().enumerate();
+        given.map(|(index, hook)| plan_hook(hook, field.at(index), violations)).collect()
+    };
+    // Engines still write prestart: the NVIDIA toolkit in its legacy mode, for one.
+    #[allow(deprecated)]
+    let prestart = hooks.prestart();
+    Hooks {
+        prestart: list(Kind::Prestart, prestart),
+        create_runtime: list(Kind::CreateRuntime, hooks.create_runtime()),
+        create_container: list(Kind::CreateContainer, hooks.create_container()),
+        start_container: list(Kind::StartContainer, hooks.start_container()),
+        poststart: list(Kind::Poststart, hooks.poststart()),
+        poststop: list(Kind::Poststop, hooks.poststop()),
+    }
+}
+
+fn plan_hook(hook: &SpecHook, field: Field, violations: &mut Vec<Violation>) -> Hook {
+    let path_field = field.key("path");
+    if !hook.path().is_absolute() {
+        violations.push(Violation::value(
+            path_field.clone(),
+            hook.path(),
+            "must be an absolute path",
+        ));
+    }
+    let path = c_string(&path_field, hook.path().as_os_str().as_bytes(), violations);
+    let given = hook.args().as_deref().unwrap_or_default();
+    let args = match given {
+        [] => vec![path.clone()],
+        given => strings(given, &field.key("args"), violations),
+    };
+    let given = hook.env().as_deref().unwrap_or_default();
+    for (index, entry) in given.iter().enumerate() {
+        if entry.split_once('=').is_none_or(|(name, _)| name.is_empty()) {
+            let field = field.key("env").at(index);
+            violations.push(Violation::value(field, entry, "must be NAME=value"));
+        }
+    }
+    let env = strings(given, &field.key("env"), violations);
+    let timeout = hook.timeout().and_then(|seconds| match u64::try_from(seconds) {
+        Ok(seconds @ 1..) => Some(Duration::from_secs(seconds)),
+        _ => {
+            let reason = "must be greater than zero, in seconds";
+            violations.push(Violation::value(field.key("timeout"), seconds, reason));
+            None
+        }
+    });
+    Hook { path, args, env, timeout, field }
+}
+
+fn strings(list: &[String], field: &Field, violations: &mut Vec<Violation>) -> Vec<CString> {
+    let mut strings = Vec::with_capacity(list.len());
+    for (index, text) in list.iter().enumerate() {
+        strings.push(c_string(&field.at(index), text.as_bytes(), violations));
+    }
+    strings
+}
+
+fn c_string(field: &Field, bytes: &[u8], violations: &mut Vec<Violation>) -> CString {
+    if bytes.len() >= MAX_STRING {
+        let reason = format!("too long: {} bytes, execve(2) takes 131071", bytes.len());
+        violations.push(Violation::new(field.clone(), reason));
+    }
+    CString::new(bytes).unwrap_or_else(|_| {
+        violations.push(Violation::new(field.clone(), "holds a NUL byte"));
+        CString::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(json: &str) -> (Hooks, Vec<String>) {
+        let hooks = serde_json::from_str(json).expect("hooks");
+        let mut violations = Vec::new();
+        let hooks = plan(Some(&hooks), &mut violations);
+        (hooks, violations.iter().map(|v| v.field.to_string()).collect())
+    }
+
+    #[test]
+    fn a_hook_has_its_own_environment_and_nothing_else() {
+        let (hooks, refused) = planned(
+            r#"{"createRuntime":[{"path":"/a"},{"path":"/b","args":["b","1"],"env":["A=1","B="],"timeout":3}]}"#,
+        );
+        assert!(refused.is_empty(), "{refused:?}");
+        let [first, second] = &hooks.create_runtime[..] else { panic!("two hooks") };
+        assert_eq!((&first.args[..], &first.env[..]), (&[c"/a".to_owned()][..], &[][..]));
+        assert_eq!(first.timeout, None);
+        assert_eq!(second.env, [c"A=1".to_owned(), c"B=".to_owned()]);
+        assert_eq!(second.timeout, Some(Duration::from_secs(3)));
+        assert_eq!(second.field.to_string(), "hooks.createRuntime[1]");
+    }
+
+    #[test]
+    fn every_kind_is_read_under_its_own_key() {
+        for kind in Kind::ALL {
+            let (hooks, refused) = planned(&format!(r#"{{"{kind}":[{{"path":"/{kind}"}}]}}"#));
+            assert!(refused.is_empty() && !hooks.is_empty());
+            let paths: Vec<_> = hooks.of(kind).iter().map(|hook| hook.path.to_bytes()).collect();
+            assert_eq!(paths, [format!("/{kind}").as_bytes()]);
+        }
+        assert!(planned(r#"{"poststop":[]}"#).0.is_empty());
+    }
+
+    #[test]
+    fn every_bad_field_is_named() {
+        for (hook, field) in [
+            (r#""path":"bin/x""#, "path"),
+            (r#""path":"""#, "path"),
+            (r#""path":"/x\u0000y""#, "path"),
+            (r#""path":"/x","timeout":0"#, "timeout"),
+            (r#""path":"/x","timeout":-1"#, "timeout"),
+            (r#""path":"/x","env":["A=1","HOSTVAR"]"#, "env[1]"),
+            (r#""path":"/x","env":["=1"]"#, "env[0]"),
+            (r#""path":"/x","args":["x","a\u0000b"]"#, "args[1]"),
+        ] {
+            let (_, refused) = planned(&format!(r#"{{"poststart":[{{{hook}}}]}}"#));
+            assert_eq!(refused, [format!("hooks.poststart[0].{field}")], "{hook}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Everything that a configuration decides, decided: pure functions from the spec to a
+//! [`Plan`], and from there to the child's [`script`]. Nothing here touches the machine.
+
+pub mod creds;
+pub mod devices;
+pub mod field;
+pub mod findings;
+pub mod hooks;
+pub mod intel_rdt;
+pub mod limits;
+pub mod memory_policy;
+mod mount_label;
+pub mod mounts;
+pub mod namespaces;
+pub mod net_devices;
+pub mod options;
+pub mod process;
+mod ranges;
+pub mod resources;
+pub mod rootfs;
+pub mod script;
+pub mod sysctl;
+mod words;
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::path::Path;
+
+use oci_spec::runtime::Spec;
+use seccompiler::TargetArch;
+
+use self::devices::Device;
+use self::field::Field;
+use self::findings::Findings;
+use self::intel_rdt::IntelRdt;
+use self::memory_policy::MemoryPolicy;
+use self::mounts::Mount;
+use self::namespaces::{Namespaces, flag};
+use self::net_devices::NetDevice;
+use self::process::Process;
+use self::resources::CgroupPlan;
+use self::rootfs::Rootfs;
+use self::sysctl::Sysctl;
+use crate::error::Result;
+use crate::seccomp::{self, Filter};
+
+/// The longest host name that the kernel takes (`__NEW_UTS_LEN`).
+const MAX_HOSTNAME: usize = 64;
+
+/// What the caller wants beside the configuration, and what of the machine bears on it.
+#[derive(Debug, Clone)]
+pub struct Opts<'a> {
+    /// Container id.
+    pub id: &'a str,
+    /// Directory of config.json, absolute.
+    pub bundle: &'a Path,
+    /// chroot(2) instead of pivot_root(2).
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// Environment that descriptor passing adds.
+    pub extra_env: &'a [String],
+    /// The caller is not root: it may map its own ids, and with helpers some others.
+    pub unprivileged: bool,
+    /// The runtime is itself in a user namespace.
+    pub in_userns: bool,
+    /// The container gets a cgroup.
+    pub with_cgroup: bool,
+    /// The host's cgroup2 tree.
+    pub cgroup_root: &'a Path,
+}
+
+/// A container, decided.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Namespaces.
+    pub namespaces: Namespaces,
+    /// The root.
+    pub rootfs: Rootfs,
+    /// Mounts, in order.
+    pub mounts: Vec<Mount>,
+    /// Network devices of the host that move in.
+    pub net_devices: Vec<NetDevice>,
+    /// Device nodes.
+    pub devices: Vec<Device>,
+    /// Nodes are bound from the host, not made: mknod(2) is not ours to call.
+    pub bind_devices: bool,
+    /// Kernel settings.
+    pub sysctls: Vec<Sysctl>,
+    /// Host name.
+    pub hostname: Option<CString>,
+    /// NIS domain name.
+    pub domainname: Option<CString>,
+    /// The program; the spec lets a container be created without.
+    pub process: Option<Process>,
+    /// Argument of personality(2).
+    pub personality: Option<u64>,
+    /// Where memory comes from.
+    pub memory_policy: Option<MemoryPolicy>,
+    /// Its group of resctrl.
+    pub intel_rdt: Option<IntelRdt>,
+    /// Name of the session keyring to make.
+    pub keyring: Option<CString>,
+    /// System call filter.
+    pub seccomp: Option<Filter>,
+    /// SELinux label of the mounts.
+    pub mount_label: Option<String>,
+    /// Hooks.
+    pub hooks: hooks::Hooks,
+    /// Its cgroup; none when it stays in that of the caller.
+    pub cgroup: Option<CgroupPlan>,
+    /// chroot(2) instead of pivot_root(2).
+    pub no_pivot: bool,
+    /// Made by an ordinary user.
+    pub unprivileged: bool,
+    /// For the state.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Plan {
+    /// Whether the child stops for hooks before it seals its mounts.
+    pub fn wants_hooks(&self) -> bool {
+        let hooks = &self.hooks;
+        let lists = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
+        lists.iter().any(|list| !list.is_empty())
+    }
+}
+
+/// Reads a whole configuration.
+///
+/// # Errors
+/// Everything that is wrong with it, at once. Warnings come with the plan.
+pub fn build(spec: &Spec, opts: &Opts<'_>) -> Result<(Plan, Vec<String>)> {
+    let mut findings = Findings::default();
+    let plan = read(spec, opts, &mut findings);
+    findings.into_result().map(|notices| (plan, notices))
+}
+
+fn read(spec: &Spec, opts: &Opts<'_>, findings: &mut Findings) -> Plan {
+    let mut namespaces = namespaces::plan(spec, findings);
+    namespaces.deny_setgroups =
+        namespaces.is_new(flag::USER) && opts.unprivileged && !namespaces.needs_helpers();
+    let around = mounts::Around {
+        namespaces: &namespaces,
+        bundle: opts.bundle,
+        unprivileged: opts.unprivileged,
+        cgroup_root: opts.cgroup_root,
+    };
+    let mut mounts = mounts::plan(spec, around, findings);
+    let mount_label = mount_label::plan(spec, &mut mounts, findings);
+    check_devices(spec, &namespaces, findings);
+    let process = spec.process().as_ref().map(|p| process::plan(p, opts.extra_env, findings));
+    if let Some(process) = &process {
+        check_groups(process, &namespaces, findings);
+    }
+    Plan {
+        rootfs: rootfs::plan(spec, opts.bundle, &namespaces, findings),
+        net_devices: net_devices::plan(spec, &namespaces, opts.unprivileged, findings),
+        devices: devices::plan(spec, &mounts, findings),
+        bind_devices: opts.in_userns,
+        sysctls: sysctl::plan(spec, &namespaces, findings),
+        hostname: host_name(spec.hostname().as_deref(), "hostname", &namespaces, findings),
+        domainname: host_name(spec.domainname().as_deref(), "domainname", &namespaces, findings),
+        personality: limits::personality(spec, findings),
+        memory_policy: memory_policy::plan(spec, findings),
+        intel_rdt: intel_rdt::plan(spec, opts.id, findings),
+        keyring: keyring(opts, findings),
+        seccomp: seccomp_filter(spec, findings),
+        mount_label,
+        hooks: hooks::plan(spec.hooks().as_ref(), &mut findings.violations),
+        cgroup: cgroup(spec, opts, findings),
+        no_pivot: opts.no_pivot,
+        unprivileged: opts.unprivileged,
+        annotations: annotations(spec, findings),
+        process,
+        mounts,
+        namespaces,
+    }
+}
+
+fn cgroup(spec: &Spec, opts: &Opts<'_>, findings: &mut Findings) -> Option<CgroupPlan> {
+    let plan = resources::plan(spec.linux().as_ref(), opts.id, findings);
+    if opts.with_cgroup {
+        return Some(plan);
+    }
+    for setting in &plan.settings {
+        findings.refuse(&setting.field, "cannot be set: the cgroup manager is disabled");
+    }
+    None
+}
+
+/// A keyring of the container's own: the caller's must not be reachable from inside.
+fn keyring(opts: &Opts<'_>, findings: &mut Findings) -> Option<CString> {
+    (!opts.no_new_keyring).then(|| keyring_name(opts.id, findings))
+}
+
+/// The name under which `exec` finds the keyring of the container again.
+pub fn keyring_name(id: &str, findings: &mut Findings) -> CString {
+    findings.c_string(&Field::root(), format!("_ses.{id}"))
+}
+
+fn host_name(
+    name: Option<&str>,
+    key: &str,
+    namespaces: &Namespaces,
+    findings: &mut Findings,
+) -> Option<CString> {
+    let (name, field) = (name.filter(|name| !name.is_empty())?, Field::of(key));
+    if !namespaces.has(flag::UTS) {
+        findings.refuse_value(&field, name, "needs a uts namespace in linux.namespaces");
+    }
+    if name.len() > MAX_HOSTNAME {
+        findings.refuse_value(&field, name, "longer than the kernel's 64 bytes");
+    }
+    Some(findings.c_string(&field, name))
+}
+
+fn annotations(spec: &Spec, findings: &mut Findings) -> BTreeMap<String, String> {
+    let given = spec.annotations().iter().flatten();
+    let sorted: BTreeMap<String, String> = given.map(|(k, v)| (k.clone(), v.clone())).collect();
+    if sorted.contains_key("") {
+        // config.md: "Keys MUST NOT be an empty string."
+        findings.refuse(&Field::of("annotations"), "a key must not be empty");
+    }
+    sorted
+}
+
+/// The architecture whose system calls this program makes.
+pub fn native_arch() -> TargetArch {
+    if cfg!(target_arch = "aarch64") { TargetArch::aarch64 } else { TargetArch::x86_64 }
+}
+
+/// Compiles `linux.seccomp`.
+pub fn seccomp_filter(spec: &Spec, findings: &mut Findings) -> Option<Filter> {
+    let profile = spec.linux().as_ref()?.seccomp().as_ref()?;
+    match seccomp::compile(profile, native_arch(), &mut findings.notices) {
+        Ok(filter) => {
+            // SECCOMP_RET_ALLOW and SECCOMP_RET_LOG: everything else stops the call, except
+            // that a tracer or an agent may let it pass.
+            let refused = |word: u32| {
+                !matches!(word & 0xffff_0000, 0x7fff_0000 | 0x7ffc_0000 | 0x7ff0_0000 | 0x7fc0_0000)
+            };
+            if filter.answer(native_arch(), "execve").is_some_and(refused) {
+                let reason = "refuses execve, by which the runtime starts the program";
+                findings.refuse(&Field::of("linux.seccomp"), reason);
+            }
+            Some(filter)
+        }
+        Err(violations) => {
+            findings.violations.extend(violations);
+            None
+        }
+    }
+}
+
+/// user_namespaces(7): an unprivileged caller must give up setgroups(2) before it may
+/// write gid_map, so that dropping a group cannot gain it anything (CVE-2014-8989).
+fn check_groups(process: &Process, namespaces: &Namespaces, findings: &mut Findings) {
+    if namespaces.deny_setgroups && !process.creds.groups.is_empty() {
+        let reason = "an ordinary user cannot set groups in a user namespace without newgidmap";
+        findings.refuse(&Field::of("process.user.additionalGids"), reason);
+    }
+    if !namespaces.is_new(flag::USER) {
+        return;
+    }
+    let ids = [
+        ("uid", process.creds.uid, &namespaces.uid_map),
+        ("gid", process.creds.gid, &namespaces.gid_map),
+    ];
+    for (key, id, map) in ids {
+        let inside = |m: &namespaces::IdMapping| id.checked_sub(m.container) < Some(m.size);
+        if !map.is_empty() && !map.iter().any(inside) {
+            let reason = format!("not in linux.{key}Mappings");
+            findings.refuse_value(&Field::of("process.user").key(key), id, reason);
+        }
+        let zero = |m: &namespaces::IdMapping| m.container == 0;
+        if !map.is_empty() && !map.iter().any(zero) {
+            // The set-up of the container is done as root of the namespace.
+            findings.refuse(&Field::of(format!("linux.{key}Mappings")), "must map id 0");
+        }
+    }
+}
+
+/// Without a mount namespace of its own the container has no /dev to make nodes in.
+fn check_devices(spec: &Spec, namespaces: &Namespaces, findings: &mut Findings) {
+    let devices = spec.linux().as_ref().and_then(|linux| linux.devices().as_ref());
+    if !namespaces.is_new(flag::MOUNT) && devices.is_some_and(|list| !list.is_empty()) {
+        findings.refuse(&Field::of("linux.devices"), mounts::NEED_NAMESPACE);
+    }
+}

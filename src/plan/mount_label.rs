@@ -1,0 +1,86 @@
+//! `linux.mountLabel`: the SELinux context of every file on a new file system.
+
+use std::ffi::CString;
+
+use oci_spec::runtime::Spec;
+
+use super::field::Field;
+use super::findings::Findings;
+use super::mounts::{Mount, Parameter, What};
+
+/// They have labels from the policy, or take no context at a mount that shares its
+/// superblock with others.
+const UNLABELLED: &[&str] = &["cgroup", "cgroup2", "mqueue", "proc", "sysfs"];
+
+/// Parameters by which a mount says its own context (mount(8), "SELinux").
+const OWN: &[&str] = &["context", "defcontext", "fscontext", "rootcontext"];
+
+/// Reads `linux.mountLabel`, and gives the mounts that have none a `context`.
+pub fn plan(spec: &Spec, mounts: &mut [Mount], findings: &mut Findings) -> Option<String> {
+    let given = spec.linux().as_ref()?.mount_label().as_deref();
+    let label = given.filter(|label| !label.is_empty())?;
+    let field = Field::of("linux.mountLabel");
+    let value = findings.c_string(&field, label);
+    for mount in mounts {
+        let What::FileSystem(system) = &mut mount.what else { continue };
+        let has_own = |parameter: &Parameter| {
+            OWN.iter().any(|key| parameter.key.as_bytes() == key.as_bytes())
+        };
+        let fstype = system.fstype.to_string_lossy();
+        if UNLABELLED.contains(&&*fstype) || system.parameters.iter().any(has_own) {
+            continue;
+        }
+        let (key, value) = (c"context".to_owned(), Some(value.clone()));
+        system.parameters.push(Parameter { key, value, field: field.clone() });
+        if let Some(old) = &mut system.old {
+            // mount(2) parts its parameters by commas, of which a label may have some.
+            let comma = if old.data.is_empty() { "" } else { "," };
+            let quoted = format!("{comma}context=\"{label}\"");
+            let data = [old.data.as_bytes(), quoted.as_bytes()].concat();
+            old.data = CString::new(data).unwrap_or_default();
+        }
+    }
+    Some(label.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::{mounts, namespaces};
+    use super::*;
+
+    #[test]
+    fn new_file_systems_have_the_label() {
+        let text = r#"{"ociVersion":"1.3.0","linux":{"mountLabel":"s:r:t:s0:c1,c2",
+            "namespaces":[{"type":"mount"},{"type":"pid"}]},"mounts":[
+            {"destination":"/proc","type":"proc","source":"proc"},
+            {"destination":"/dev","type":"tmpfs","source":"tmpfs","options":["mode=755"]},
+            {"destination":"/dev/pts","type":"devpts","source":"devpts"},
+            {"destination":"/own","type":"tmpfs","source":"tmpfs","options":["context=a:b:c:s0"]},
+            {"destination":"/dev/mqueue","type":"mqueue","source":"mqueue"}]}"#;
+        let spec = serde_json::from_str(text).expect("a spec");
+        let mut findings = Findings::default();
+        let namespaces = namespaces::plan(&spec, &mut findings);
+        let around = mounts::Around {
+            namespaces: &namespaces,
+            bundle: Path::new("/b"),
+            unprivileged: false,
+            cgroup_root: Path::new("/sys/fs/cgroup"),
+        };
+        let mut mounts = mounts::plan(&spec, around, &mut findings);
+        assert_eq!(plan(&spec, &mut mounts, &mut findings).as_deref(), Some("s:r:t:s0:c1,c2"));
+        assert!(findings.violations.is_empty(), "{findings:?}");
+        let context = |mount: &Mount| match &mount.what {
+            What::FileSystem(system) => {
+                let mut all = system.parameters.iter().filter(|p| p.key.as_c_str() == c"context");
+                all.next().and_then(|p| p.value.clone())
+            }
+            _ => None,
+        };
+        let label = Some(c"s:r:t:s0:c1,c2".to_owned());
+        let own = Some(c"a:b:c:s0".to_owned());
+        let seen: Vec<_> = mounts.iter().map(context).collect();
+        assert_eq!(seen, [None, label.clone(), label, own, None]);
+    }
+}

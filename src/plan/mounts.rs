@@ -1,0 +1,369 @@
+//! `mounts`: options become attributes, propagation and file system parameters.
+
+mod kinds;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::CString;
+use std::path::{Component, Path, PathBuf};
+
+use oci_spec::runtime::{Mount as SpecMount, Spec};
+
+use super::field::Field;
+use super::findings::Findings;
+use super::namespaces::{IdMapping, Namespaces, check_mappings, flag};
+use crate::sys::mount::{MountAttr, attr};
+
+use self::read::Options;
+
+/// A mount namespace that is joined is used as it is: what is mounted in it is others' as
+/// well.
+pub const NEED_NAMESPACE: &str = "needs a new mount namespace in linux.namespaces";
+
+/// What may be mounted below /proc: files that lxcfs and its like replace (R3).
+const BELOW_PROC: &[&str] = &[
+    "proc/cpuinfo",
+    "proc/diskstats",
+    "proc/loadavg",
+    "proc/meminfo",
+    "proc/slabinfo",
+    "proc/stat",
+    "proc/swaps",
+    "proc/uptime",
+    "proc/sys/crypto/fips_enabled",
+    "proc/sys/kernel/ns_last_pid",
+];
+
+/// One entry of `mounts`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// What is mounted.
+    pub what: What,
+    /// Where: below the root, cleaned, without a leading slash.
+    pub target: CString,
+    /// Attributes of the mount itself.
+    pub attr: MountAttr,
+    /// Attributes that a copied mount loses because others were named and these were not;
+    /// it keeps them where a user namespace locks them.
+    pub unnamed: u64,
+    /// Attributes of the mount and everything below it.
+    pub tree_attr: MountAttr,
+    /// Propagation type of the mount itself.
+    pub propagation: u64,
+    /// Propagation type of the whole tree.
+    pub tree_propagation: u64,
+    /// Becomes read-only when everything is in place: a tmpfs must take the mount points
+    /// and devices that come after it first.
+    pub late_readonly: bool,
+    /// No link on the way to the target: proc and sysfs go only on an ordinary directory
+    /// of the root (CVE-2023-27561, CVE-2019-19921).
+    pub plain_target: bool,
+    /// Whether the target may lie on the container's procfs.
+    pub on_proc: bool,
+    /// The number under which the parent hands over the source, where the child's user
+    /// namespace may not be able to reach it, or to map its ids.
+    pub source_of_parent: Option<u32>,
+    /// Ids of the source's files show as others.
+    pub id_map: Option<IdMap>,
+    /// `mounts[N]`.
+    pub field: Field,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// A new file system.
+    FileSystem(FileSystem),
+    /// A copy of a mount, or of a part of it.
+    Bind {
+        /// Path on the host.
+        source: CString,
+        /// With everything mounted below it.
+        recursive: bool,
+    },
+    /// Nothing: what an earlier entry has mounted there is changed.
+    Remount {
+        /// New parameters of its superblock; none when only the mount is meant.
+        parameters: Option<Vec<Parameter>>,
+    },
+}
+
+/// A new file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSystem {
+    /// Its type, as fsopen(2) knows it.
+    pub fstype: CString,
+    /// Its parameters; `source` is the first where there is one.
+    pub parameters: Vec<Parameter>,
+    /// A tmpfs without `mode=` takes that of the directory it covers.
+    pub inherit_mode: bool,
+    /// A tmpfs starts with a copy of what it covers.
+    pub copy_up: bool,
+    /// By mount(2), for what fsconfig(2) cannot say.
+    pub old: Option<OldMount>,
+}
+
+/// The arguments of mount(2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldMount {
+    /// The first one.
+    pub source: CString,
+    /// `MS_*` of the superblock.
+    pub flags: u64,
+    /// All parameters, with commas between them.
+    pub data: CString,
+}
+
+/// One parameter of fsconfig(2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// The name.
+    pub key: CString,
+    /// The value; none for a flag.
+    pub value: Option<CString>,
+    /// Where the configuration has it.
+    pub field: Field,
+}
+
+/// An idmapped mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMap {
+    /// With everything mounted below it.
+    pub recursive: bool,
+    /// uid_map and gid_map; none for those of the container's user namespace.
+    pub maps: Option<(Vec<IdMapping>, Vec<IdMapping>)>,
+}
+
+impl Mount {
+    /// The target as people write it.
+    pub fn shown_target(&self) -> String {
+        format!("/{}", self.target.to_string_lossy())
+    }
+
+    /// `tmpfs`, or the source of a bind; nothing for a remount.
+    pub fn shown_source(&self) -> String {
+        match &self.what {
+            What::FileSystem(made) => made.fstype.to_string_lossy().into_owned(),
+            What::Bind { source, .. } => source.to_string_lossy().into_owned(),
+            What::Remount { .. } => String::new(),
+        }
+    }
+
+    /// Whether this covers the whole of `path` (relative to the root).
+    pub fn is_at(&self, path: &str) -> bool {
+        self.target.as_bytes() == path.as_bytes()
+    }
+
+    /// The type of a new file system.
+    fn fstype(&self) -> Option<&CString> {
+        match &self.what {
+            What::FileSystem(made) => Some(&made.fstype),
+            _ => None,
+        }
+    }
+}
+
+/// What the mounts depend on beside themselves.
+#[derive(Debug, Clone, Copy)]
+pub struct Around<'a> {
+    /// The container's namespaces.
+    pub namespaces: &'a Namespaces,
+    /// Directory of config.json: relative bind sources count from it.
+    pub bundle: &'a Path,
+    /// The caller is not root.
+    pub unprivileged: bool,
+    /// The host's cgroup2 tree, for a cgroup mount without a cgroup namespace.
+    pub cgroup_root: &'a Path,
+}
+
+/// Reads `mounts`.
+pub fn plan(spec: &Spec, around: Around<'_>, findings: &mut Findings) -> Vec<Mount> {
+    let field = Field::of("mounts");
+    let given = spec.mounts().as_deref().unwrap_or_default();
+    if !given.is_empty() && !around.namespaces.is_new(flag::MOUNT) {
+        findings.refuse(&field, NEED_NAMESPACE);
+        return Vec::new();
+    }
+    let mut mounts = Vec::with_capacity(given.len());
+    for (index, mount) in given.iter().enumerate() {
+        let planned = one(mount, &field.at(index), around, &mounts, findings);
+        mounts.extend(planned);
+    }
+    hand_over_sources(&mut mounts, around);
+    mounts
+}
+
+fn one(
+    spec: &SpecMount,
+    field: &Field,
+    around: Around<'_>,
+    earlier: &[Mount],
+    findings: &mut Findings,
+) -> Option<Mount> {
+    let before = findings.violations.len();
+    let target = target(spec.destination(), &field.key("destination"), findings);
+    let read = Options::read(spec, field, findings);
+    let id_map = id_map(spec, &read, field, around, findings);
+    let c_target = findings.c_string(field, target.clone().into_os_string().into_encoded_bytes());
+    let planner = kinds::Planner { spec, field, around, target: &c_target };
+    let what = planner.what(&read, earlier, findings)?;
+    if findings.violations.len() > before {
+        return None;
+    }
+    let fstype = spec.typ().as_deref().unwrap_or_default();
+    let new = !read.remount && read.bind.is_none();
+    let is_new = |types: &[&str]| new && types.contains(&fstype);
+    let mut mount = Mount {
+        attr: read.attr,
+        unnamed: 0,
+        tree_attr: read.tree_attr,
+        propagation: read.propagation,
+        tree_propagation: read.tree_propagation,
+        late_readonly: false,
+        plain_target: is_new(&["proc", "sysfs"]),
+        on_proc: target == Path::new("proc"),
+        source_of_parent: None,
+        id_map,
+        target: c_target,
+        what,
+        field: field.clone(),
+    };
+    if !matches!(mount.what, What::FileSystem(_)) {
+        copied_attributes(&mut mount, read.names_attributes);
+    }
+    // The host's whole tree: read-only, unless root says otherwise (CVE-2023-25809).
+    let host_tree = is_new(&["cgroup", "cgroup2"]) && matches!(mount.what, What::Bind { .. });
+    if host_tree && (mount.attr.clear & attr::RDONLY == 0 || around.unprivileged) {
+        mount.attr.clear &= !attr::RDONLY;
+        mount.attr.set |= attr::RDONLY;
+        mount.unnamed &= !attr::RDONLY;
+    }
+    let proc_by_type = is_new(&["proc"]);
+    below_proc(&mut mount, &target, read.remount || read.bind.is_some() || proc_by_type, findings);
+    let late = new && (fstype == "tmpfs" || mount.is_at("dev"));
+    if late && mount.attr.set & attr::RDONLY != 0 {
+        mount.attr.set &= !attr::RDONLY;
+        mount.late_readonly = true;
+    }
+    Some(mount)
+}
+
+/// The attributes of a mount that has some already, as runc and mount(8) have them:
+/// naming none keeps all; naming any drops those that are not named. Access times are one
+/// setting, which stays until a word for another one is named.
+fn copied_attributes(mount: &mut Mount, names_attributes: bool) {
+    const PLAIN: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
+    if names_attributes {
+        mount.unnamed = PLAIN & !mount.attr.set & !mount.attr.clear;
+    }
+    if mount.attr.set & attr::NODIRATIME != 0 || mount.attr.clear & attr::ATIME != 0 {
+        mount.attr.clear |= attr::ATIME | attr::NODIRATIME & !mount.attr.set;
+    }
+}
+
+/// The destination below the root. `..` never leaves it; a relative one counts from `/`
+/// (config.md "Mounts", deprecated).
+fn target(destination: &Path, field: &Field, findings: &mut Findings) -> PathBuf {
+    if destination.as_os_str().is_empty() {
+        findings.refuse_value(field, "", "must not be empty");
+    } else if !destination.is_absolute() {
+        findings.notice(field, "a relative destination is deprecated, it is taken from /");
+    }
+    let target = clean(destination);
+    if target.as_os_str().is_empty() && !destination.as_os_str().is_empty() {
+        findings.refuse_value(
+            field,
+            destination,
+            "must not be the root itself, which is root.path",
+        );
+    }
+    target
+}
+
+/// The path without `.`, `..`, doubled and leading slashes.
+pub fn clean(path: &Path) -> PathBuf {
+    let mut cleaned = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => cleaned.push(name),
+            Component::ParentDir => {
+                cleaned.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    cleaned
+}
+
+/// R3: nothing but a procfs goes on /proc, and below it only harmless files. A bind is
+/// looked at when it is made.
+fn below_proc(mount: &mut Mount, target: &Path, may_be_proc: bool, findings: &mut Findings) {
+    let at = mount.field.key("destination");
+    if target == Path::new("proc") && !may_be_proc {
+        findings.refuse_value(&at, "/proc", "only a proc file system may be mounted there");
+    }
+    if target.starts_with("proc") && target != Path::new("proc") {
+        let allowed = BELOW_PROC.iter().any(|path| target == Path::new(path));
+        mount.on_proc = allowed;
+        if !allowed {
+            findings.refuse_value(&at, mount.shown_target(), "must not be mounted below /proc");
+        }
+    }
+}
+
+/// `idmap`, `ridmap`, `uidMappings` and `gidMappings`.
+fn id_map(
+    spec: &SpecMount,
+    read: &Options,
+    field: &Field,
+    around: Around<'_>,
+    findings: &mut Findings,
+) -> Option<IdMap> {
+    let (uids, gids) = (field.key("uidMappings"), field.key("gidMappings"));
+    let list = |field: &Field, list: &Option<Vec<_>>, findings: &mut Findings| {
+        check_mappings(field, list.as_deref().unwrap_or_default(), findings)
+    };
+    let uid_map = list(&uids, spec.uid_mappings(), findings);
+    let gid_map = list(&gids, spec.gid_mappings(), findings);
+    let (at, maps) = match (uid_map.is_empty(), gid_map.is_empty(), &read.id_map) {
+        (true, true, None) => return None,
+        (true, true, Some((at, _))) => {
+            if !around.namespaces.has(flag::USER) {
+                let reason = "needs uidMappings and gidMappings, or a user namespace";
+                findings.refuse(at, reason);
+            }
+            (at, None)
+        }
+        (false, true, _) => {
+            findings.refuse(&gids, "missing: uidMappings need it");
+            return None;
+        }
+        (true, false, _) => {
+            findings.refuse(&uids, "missing: gidMappings need it");
+            return None;
+        }
+        (false, false, _) => (&uids, Some((uid_map, gid_map))),
+    };
+    let bind = read.bind.is_some() || spec.typ().as_deref() == Some("bind");
+    if !bind || read.remount {
+        findings.refuse(at, "only a new bind mount can be idmapped");
+    }
+    if around.unprivileged {
+        findings.refuse(at, "only root may make an idmapped mount");
+    }
+    let recursive = read.id_map.as_ref().is_some_and(|(_, recursive)| *recursive);
+    Some(IdMap { recursive, maps })
+}
+
+/// Has the parent open the sources of binds: root of a user namespace may not reach them,
+/// and only the owner of a file system may map its ids.
+fn hand_over_sources(mounts: &mut [Mount], around: Around<'_>) {
+    let all = around.namespaces.has(flag::USER) && !around.unprivileged;
+    let wanted = |mount: &&mut Mount| {
+        matches!(mount.what, What::Bind { .. }) && (all || mount.id_map.is_some())
+    };
+    for (number, mount) in (0..).zip(mounts.iter_mut().filter(wanted)) {
+        mount.source_of_parent = Some(number);
+    }
+}

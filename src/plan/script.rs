@@ -1,0 +1,433 @@
+//! The plan as a list of steps for the child: the only place that allocates for it.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+
+use super::Plan;
+use super::devices::{self, Device};
+use super::field::Field;
+use super::limits::Affinity;
+use super::namespaces::{Namespaces, flag};
+use super::process::Process;
+use crate::child::{Op, Script, Step};
+use crate::sys::RawFd;
+use crate::sys::page::CArray;
+
+/// A namespace file that the parent has opened.
+#[derive(Debug, Clone)]
+pub struct OpenNamespace {
+    /// The file.
+    pub fd: RawFd,
+    /// Its `CLONE_NEW*` flag.
+    pub flag: u64,
+    /// Where the configuration names it.
+    pub field: Field,
+}
+
+/// What the parent has opened and decided for a first process.
+#[derive(Debug, Default)]
+pub struct InitSetup {
+    /// Namespaces to join, in order; without a stage the parent has seen to the pid
+    /// namespace itself.
+    pub joins: Vec<OpenNamespace>,
+    /// The start fifo; none when the program starts at once.
+    pub gate: Option<RawFd>,
+    /// Descriptors below this number are the program's.
+    pub keep_below: u32,
+    /// Mounts of the host that must be gone before a chroot(2).
+    pub unmount: Vec<CString>,
+    /// The caller is not root: the seccomp listener can be taken only out of a process
+    /// that is dumpable (ptrace(2), "access mode checking").
+    pub unprivileged: bool,
+    /// The parent sets the OOM score: born in a user namespace the child may not lower it.
+    pub oom_score_by_parent: bool,
+}
+
+/// What the parent has opened and decided for a process that joins a container.
+#[derive(Debug)]
+pub struct ExecSetup {
+    /// pidfd of the container's first process.
+    pub init: RawFd,
+    /// The container's root, where it is not that of a mount namespace.
+    pub root: Option<RawFd>,
+    /// `CLONE_NEW*` of the namespaces that the container has to itself.
+    pub namespaces: u64,
+    /// The caller may not join the pid namespace for its children: a stage does.
+    pub stage: bool,
+    /// setgroups(2) is allowed in the container's user namespace.
+    pub setgroups: bool,
+    /// Session keyring to join.
+    pub keyring: Option<CString>,
+    /// Descriptors below this number are the program's.
+    pub keep_below: u32,
+}
+
+/// What the last steps depend on beside the plan.
+struct Last {
+    setgroups: bool,
+    gate: Option<RawFd>,
+    keep_below: u32,
+    unprivileged: bool,
+    cpus: Cpus,
+}
+
+/// On which processors the process runs.
+enum Cpus {
+    /// On all that its cpuset has, wherever the caller ran.
+    All,
+    /// As the caller has prepared it.
+    Inherited,
+    /// On these.
+    These(Vec<u64>),
+}
+
+#[derive(Default)]
+struct Steps(Vec<Step>);
+
+impl Steps {
+    fn push(&mut self, op: Op) {
+        self.for_field(op, &Field::root());
+    }
+
+    fn at(&mut self, op: Op, field: &str) {
+        self.for_field(op, &Field::of(field));
+    }
+
+    fn for_field(&mut self, op: Op, field: &Field) {
+        self.0.push(Step { op, field: field.clone() });
+    }
+}
+
+/// The steps of a container's first process.
+pub fn init(plan: &Plan, process: &Process, setup: &InitSetup) -> Script {
+    let mut steps = Steps::default();
+    if !setup.oom_score_by_parent {
+        oom_score_adj(&mut steps, process);
+    }
+    namespaces(&mut steps, &plan.namespaces, setup);
+    steps.push(Op::NewSession);
+    if let Some(name) = &plan.keyring {
+        keyring_label(&mut steps, process);
+        steps.push(Op::SessionKeyring(name.clone()));
+    }
+    if plan.namespaces.is_new(flag::NET) {
+        steps.at(Op::LoopbackUp, "linux.namespaces");
+    }
+    if !plan.net_devices.is_empty() {
+        steps.at(Op::AwaitNetDevices, "linux.netDevices");
+    }
+    if let Some(name) = &plan.hostname {
+        steps.at(Op::Hostname(name.clone()), "hostname");
+    }
+    if let Some(name) = &plan.domainname {
+        steps.at(Op::Domainname(name.clone()), "domainname");
+    }
+    for sysctl in &plan.sysctls {
+        let (path, value) = (sysctl.path.clone(), sysctl.value.clone());
+        steps.for_field(Op::WriteProc { path, value }, &sysctl.field);
+    }
+    labels(&mut steps, process);
+    if plan.namespaces.is_new(flag::MOUNT) {
+        root(&mut steps, plan, process, setup);
+    } else {
+        steps.at(Op::EnterRoot(c_path(&plan.rootfs.path)), "root.path");
+        console(&mut steps, process, false);
+        if plan.wants_hooks() {
+            steps.at(Op::AwaitHooks, "hooks");
+        }
+        close_others(&mut steps, setup.keep_below, setup.gate);
+    }
+    let groups = !plan.namespaces.deny_setgroups;
+    let last = Last {
+        setgroups: groups,
+        gate: setup.gate,
+        keep_below: setup.keep_below,
+        unprivileged: setup.unprivileged,
+        cpus: Cpus::All,
+    };
+    privileges(&mut steps, plan, process, &last);
+    finish(steps, process)
+}
+
+/// The steps of a process that joins a container.
+pub fn exec(plan: &Plan, process: &Process, setup: &ExecSetup) -> Script {
+    let mut steps = Steps::default();
+    oom_score_adj(&mut steps, process);
+    labels(&mut steps, process);
+    if setup.keyring.is_some() {
+        keyring_label(&mut steps, process);
+    }
+    // R6: before the container's processes can see this one.
+    steps.push(Op::Dumpable(false));
+    let keep = [setup.init, setup.root.unwrap_or(-1)];
+    steps.push(Op::CloseOthers { from: setup.keep_below, keep });
+    let parents = if setup.stage { 0 } else { flag::PID };
+    steps.push(Op::Join { fd: setup.init, flags: setup.namespaces & !parents });
+    if let Some(root) = setup.root {
+        steps.push(Op::EnterOpenRoot(root));
+    }
+    if setup.namespaces & flag::USER != 0 {
+        steps.push(Op::BecomeRoot);
+    }
+    if setup.stage {
+        steps.push(Op::Fork { namespaces: 0 });
+    }
+    steps.push(Op::NewSession);
+    if let Some(name) = &setup.keyring {
+        steps.push(Op::SessionKeyring(name.clone()));
+    }
+    console(&mut steps, process, false);
+    let (setgroups, keep_below) = (setup.setgroups, setup.keep_below);
+    // config.md, "execCPUAffinity": without a final affinity that of the runtime stays.
+    let cpus = match &process.limits.affinity {
+        Affinity { last: Some(mask), .. } => Cpus::These(mask.clone()),
+        Affinity { initial: Some(_), .. } => Cpus::Inherited,
+        _ => Cpus::All,
+    };
+    let last = Last { setgroups, gate: None, keep_below, unprivileged: false, cpus };
+    privileges(&mut steps, plan, process, &last);
+    finish(steps, process)
+}
+
+fn close_others(steps: &mut Steps, from: u32, keep: Option<RawFd>) {
+    steps.push(Op::CloseOthers { from, keep: [keep.unwrap_or(-1), -1] });
+}
+
+fn finish(steps: Steps, process: &Process) -> Script {
+    Script {
+        steps: steps.0,
+        candidates: process.candidates.clone(),
+        argv: CArray::new(process.args.clone()),
+        envp: CArray::new(process.env.clone()),
+    }
+}
+
+/// First of all: the file belongs to the caller only until the process changes its ids.
+fn oom_score_adj(steps: &mut Steps, process: &Process) {
+    if let Some(score) = process.limits.oom_score_adj {
+        let path = c"self/oom_score_adj".to_owned();
+        let value = score.to_string().into_bytes();
+        steps.at(Op::WriteProc { path, value }, "process.oomScoreAdj");
+    }
+}
+
+/// Both modules change the label at the next execve(2), whatever lies in between.
+fn labels(steps: &mut Steps, process: &Process) {
+    if let Some(profile) = &process.apparmor {
+        let path = c"self/attr/apparmor/exec".to_owned();
+        let value = format!("exec {profile}").into_bytes();
+        steps.at(Op::WriteProc { path, value }, "process.apparmorProfile");
+    }
+    if let Some(label) = &process.selinux {
+        let path = c"self/attr/exec".to_owned();
+        let value = label.clone().into_bytes();
+        steps.at(Op::WriteProc { path, value }, "process.selinuxLabel");
+    }
+}
+
+/// Keys that the process makes belong to the container as it does; execve(2) ends this.
+fn keyring_label(steps: &mut Steps, process: &Process) {
+    if let Some(label) = &process.selinux {
+        let path = c"self/attr/keycreate".to_owned();
+        let value = label.clone().into_bytes();
+        steps.at(Op::WriteProc { path, value }, "process.selinuxLabel");
+    }
+}
+
+fn namespaces(steps: &mut Steps, namespaces: &Namespaces, setup: &InitSetup) {
+    let stage = namespaces.needs_stage();
+    if !stage && namespaces.is_new(flag::USER) {
+        // The maps are written to files that belong to root once we are not dumpable.
+        become_root_of_new(steps);
+        steps.push(Op::Dumpable(false));
+    }
+    for join in &setup.joins {
+        steps.for_field(Op::Join { fd: join.fd, flags: join.flag }, &join.field);
+        if join.flag == flag::USER {
+            steps.for_field(Op::BecomeRoot, &join.field);
+        }
+    }
+    if !stage {
+        return;
+    }
+    if namespaces.is_new(flag::USER) {
+        steps.at(Op::Unshare(flag::USER), "linux.namespaces");
+        steps.push(Op::Dumpable(true));
+        become_root_of_new(steps);
+    }
+    if namespaces.is_new(flag::TIME) {
+        steps.at(Op::Unshare(flag::TIME), "linux.namespaces");
+        if !namespaces.time_offsets.is_empty() {
+            steps.push(Op::Dumpable(true));
+            let path = c"self/timens_offsets".to_owned();
+            let value = namespaces.time_offsets.clone();
+            steps.at(Op::WriteProc { path, value }, "linux.timeOffsets");
+        }
+    }
+    steps.push(Op::Dumpable(false));
+    let rest = namespaces.new & !(flag::USER | flag::TIME);
+    steps.at(Op::Fork { namespaces: rest }, "linux.namespaces");
+}
+
+fn become_root_of_new(steps: &mut Steps) {
+    steps.at(Op::AwaitMaps, "linux.uidMappings");
+    steps.at(Op::BecomeRoot, "linux.uidMappings");
+}
+
+/// Everything about mounts, in the container's mount namespace.
+fn root(steps: &mut Steps, plan: &Plan, process: &Process, setup: &InitSetup) {
+    let rootfs = &plan.rootfs;
+    let shared = matches!(rootfs.propagation, Some((libc::MS_SHARED, _)));
+    if !shared {
+        // Nothing that is mounted from here on may travel to the host. What the host
+        // mounts still arrives, unless the configuration says private.
+        let kind = match rootfs.propagation {
+            Some((libc::MS_PRIVATE, _)) => libc::MS_PRIVATE,
+            _ => libc::MS_SLAVE,
+        };
+        steps.at(Op::TreePropagation(kind), "linux.rootfsPropagation");
+    }
+    steps.push(Op::Umask(0));
+    let path = c_path(&rootfs.path);
+    steps.at(Op::BindRoot { path, private_parent: shared }, "root.path");
+    for mount in &plan.mounts {
+        steps.for_field(Op::Mount(Box::new(mount.clone())), &mount.field);
+    }
+    devices(steps, plan);
+    console(steps, process, true);
+    let cwd = process.cwd.as_bytes();
+    let inside = cwd.iter().position(|byte| *byte != b'/').map(|start| &cwd[start..]);
+    if let Some(Ok(path)) = inside.map(CString::new) {
+        steps.at(Op::MakeCwd(path), "process.cwd");
+    }
+    if plan.wants_hooks() {
+        steps.at(Op::AwaitHooks, "hooks");
+    }
+    for guarded in &rootfs.readonly_paths {
+        steps.for_field(Op::ReadonlyPath(guarded.path.clone()), &guarded.field);
+    }
+    for guarded in &rootfs.masked {
+        steps.for_field(Op::MaskPath(guarded.path.clone()), &guarded.field);
+    }
+    for mount in plan.mounts.iter().filter(|mount| mount.late_readonly) {
+        steps.for_field(Op::LateReadonly(mount.target.clone()), &mount.field);
+    }
+    if rootfs.readonly {
+        steps.at(Op::ReadonlyRoot, "root.readonly");
+    }
+    close_others(steps, setup.keep_below, setup.gate);
+    let enter = match plan.no_pivot {
+        true => Op::Chroot { unmount: setup.unmount.clone() },
+        false => Op::Pivot { shared },
+    };
+    steps.at(enter, "root.path");
+    if let Some((kind, recursive)) = rootfs.propagation {
+        steps.at(Op::RootPropagation { kind, recursive }, "linux.rootfsPropagation");
+    }
+}
+
+/// One step for each directory, so that it is looked up once.
+fn devices(steps: &mut Steps, plan: &Plan) {
+    let bind = plan.namespaces.has(flag::USER) || plan.bind_devices;
+    let mut groups: Vec<(CString, Vec<Device>)> = Vec::new();
+    for device in &plan.devices {
+        match groups.iter_mut().find(|(directory, _)| *directory == device.directory) {
+            Some((_, nodes)) => nodes.push(device.clone()),
+            None => groups.push((device.directory.clone(), vec![device.clone()])),
+        }
+    }
+    for (directory, nodes) in groups {
+        steps.at(Op::Devices { directory, nodes, bind }, "linux.devices");
+    }
+    if devices::fills_dev(&plan.mounts) {
+        steps.push(Op::DeviceLinks);
+    }
+}
+
+fn console(steps: &mut Steps, process: &Process, mount: bool) {
+    if process.terminal {
+        let (size, uid) = (process.console_size, process.creds.uid);
+        steps.at(Op::Console { size, uid, mount }, "process.terminal");
+    }
+}
+
+/// From root to the user, and to the gate.
+///
+/// The order is the kernel's: what needs capabilities comes before they go; limits on
+/// open files come when nothing more is opened; a filter is loaded as late as may be,
+/// but without no_new_privs it needs CAP_SYS_ADMIN (seccomp(2)).
+fn privileges(steps: &mut Steps, plan: &Plan, process: &Process, last: &Last) {
+    let (creds, limits) = (&process.creds, &process.limits);
+    match &last.cpus {
+        Cpus::All => steps.push(Op::AllCpus),
+        Cpus::Inherited => {}
+        Cpus::These(mask) => steps.at(Op::Cpus(mask.clone()), "process.execCPUAffinity.final"),
+    }
+    if let Some(policy) = &plan.memory_policy {
+        let (mode, nodes) = (policy.mode, policy.nodes.clone());
+        steps.at(Op::MemoryPolicy { mode, nodes }, "linux.memoryPolicy");
+    }
+    if let Some(priority) = limits.io_priority {
+        steps.at(Op::IoPriority(priority), "process.ioPriority");
+    }
+    if let Some(attr) = limits.scheduler {
+        steps.at(Op::Scheduler(attr), "process.scheduler");
+    }
+    if let Some(persona) = plan.personality {
+        steps.at(Op::Personality(persona), "linux.personality");
+    }
+    steps.at(Op::Cwd { path: process.cwd.clone(), last: false }, "process.cwd");
+    if process.wants_home {
+        steps.at(Op::Home { uid: creds.uid }, "process.env");
+    }
+    for limit in &limits.rlimits {
+        let (resource, soft, hard) = (limit.resource, limit.soft, limit.hard);
+        steps.for_field(Op::Rlimit { resource, soft, hard }, &limit.field);
+    }
+    steps.at(Op::OwnStdio { uid: creds.uid }, "process.user");
+    steps.at(Op::BoundingSet(creds.caps.bounding), "process.capabilities.bounding");
+    let groups = last.setgroups.then(|| creds.groups.clone());
+    steps.at(Op::User { uid: creds.uid, gid: creds.gid, groups }, "process.user");
+    if creds.uid != 0 && creds.caps.effective != 0 {
+        steps.at(Op::Effective(creds.caps.effective), "process.capabilities.effective");
+    }
+    steps.at(Op::Cwd { path: process.cwd.clone(), last: true }, "process.cwd");
+    steps.at(Op::Umask(creds.umask), "process.user.umask");
+    steps.at(Op::FindProgram, "process.args");
+    if last.gate.is_some() && plan.unprivileged {
+        // An exec by the same ordinary user may join a process that waits at the gate only
+        // when it may be traced (setns(2)). It has nothing of the host's open by now.
+        steps.push(Op::Dumpable(true));
+    }
+    steps.push(Op::Ready);
+    if let Some(fifo) = last.gate {
+        steps.push(Op::Gate(fifo));
+    }
+    // A filter may refuse any call but those of the two steps below it.
+    steps.push(Op::CloseFrom(last.keep_below));
+    steps.push(Op::ResetSignals);
+    let seccomp = |privileged: bool| {
+        plan.seccomp.as_ref().map(|filter| Op::Seccomp {
+            program: filter.program.clone(),
+            flags: filter.flags,
+            privileged,
+            notify: filter.notify,
+        })
+    };
+    if last.unprivileged && plan.seccomp.as_ref().is_some_and(|filter| filter.notify) {
+        steps.at(Op::Dumpable(true), "linux.seccomp");
+    }
+    if !creds.no_new_privileges {
+        seccomp(true).into_iter().for_each(|op| steps.at(op, "linux.seccomp"));
+    }
+    steps.at(Op::Capabilities(creds.caps), "process.capabilities");
+    if creds.no_new_privileges {
+        steps.at(Op::NoNewPrivileges, "process.noNewPrivileges");
+        seccomp(false).into_iter().for_each(|op| steps.at(op, "linux.seccomp"));
+    }
+}
+
+/// The plan has refused a NUL already.
+fn c_path(path: &std::path::Path) -> CString {
+    CString::new(path.as_os_str().as_bytes()).unwrap_or_default()
+}
