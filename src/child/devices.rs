@@ -1,0 +1,136 @@
+//! Device nodes and links in the container's /dev.
+
+#![no_implicit_prelude]
+
+use ::core::prelude::rust_2024::*;
+
+use ::core::ffi::CStr;
+use ::nix::errno::Errno;
+
+use super::Place;
+use super::report::{At, Call, Failure};
+use super::resolve::{self, Links, Want};
+use crate::plan::devices::Device;
+use crate::sys::{RawFd, fs, mount};
+
+/// Links of config-linux.md "Default Devices".
+const LINKS: &[(&CStr, &CStr)] = &[
+    (c"fd", c"/proc/self/fd"),
+    (c"stdin", c"/proc/self/fd/0"),
+    (c"stdout", c"/proc/self/fd/1"),
+    (c"stderr", c"/proc/self/fd/2"),
+];
+
+/// Opens a directory for devices: no link on the way, so that nothing of the image can
+/// send them elsewhere (CVE-2026-41579).
+pub(super) fn open_directory(at: &Place, path: &CStr) -> Result<RawFd, Failure> {
+    resolve::open_or_make(at.root, path, Links::Refuse, Want::Directory).map(|(fd, _)| fd)
+}
+
+/// Makes the nodes of one directory.
+pub(super) fn make(
+    at: &mut Place,
+    directory: &CStr,
+    nodes: &[Device],
+    bind: bool,
+) -> Result<(), Failure> {
+    let directory = open_directory(at, directory)?;
+    for (part, node) in nodes.iter().enumerate() {
+        let made = if bind { bind_host(directory, node) } else { make_node(directory, node) };
+        if let Err(failure) = made {
+            return Err(Failure { part: part as u16, ..failure });
+        }
+    }
+    fs::close(directory);
+    Ok(())
+}
+
+/// umask is 0 here, so the mode is exact.
+fn make_node(directory: RawFd, node: &Device) -> Result<(), Failure> {
+    match fs::mknodat(directory, &node.name, node.mode, node.device) {
+        Ok(()) => {}
+        Err(Errno::EEXIST) => return check_node(directory, node),
+        Err(errno) => return Err(errno).at(Call::MakeNode),
+    }
+    if (node.uid, node.gid) != (0, 0) {
+        fs::lchownat(directory, &node.name, node.uid, node.gid).at(Call::Chown)?;
+    }
+    Ok(())
+}
+
+/// A node that the image brings along is kept when it is the same.
+fn check_node(directory: RawFd, node: &Device) -> Result<(), Failure> {
+    let there = open_name(directory, &node.name)?;
+    let stat = fs::fstat(there).at(Call::OpenTarget)?;
+    fs::close(there);
+    let same_kind = stat.st_mode & ::libc::S_IFMT == node.mode & ::libc::S_IFMT;
+    if same_kind && (stat.st_rdev == node.device || node.mode & ::libc::S_IFIFO == ::libc::S_IFIFO)
+    {
+        return Ok(());
+    }
+    Err(Failure::new(Call::NodeDiffers, Errno::EEXIST))
+}
+
+/// A user namespace may not make nodes; the host's is bound over an empty file.
+fn bind_host(directory: RawFd, node: &Device) -> Result<(), Failure> {
+    let tree = mount::clone_tree(::libc::AT_FDCWD, &node.host_path, false).at(Call::OpenSource)?;
+    let stat = fs::fstat(tree).at(Call::OpenSource)?;
+    let same_kind = stat.st_mode & ::libc::S_IFMT == node.mode & ::libc::S_IFMT;
+    if !same_kind || stat.st_rdev != node.device {
+        return Err(Failure::new(Call::NodeDiffers, Errno::ENODEV));
+    }
+    mount_on_file(directory, &node.name, tree)
+}
+
+/// Attaches `tree` to the file `name`, which is made where it is missing and must not be
+/// a link. Closes the tree.
+pub(super) fn mount_on_file(directory: RawFd, name: &CStr, tree: RawFd) -> Result<(), Failure> {
+    match fs::mknodat(directory, name, ::libc::S_IFREG | 0o600, 0) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(errno).at(Call::MakeFile),
+    }
+    let target = open_name(directory, name)?;
+    if resolve::kind(target).at(Call::OpenTarget)? == ::libc::S_IFLNK {
+        return Err(Failure::new(Call::OpenTarget, Errno::ELOOP));
+    }
+    mount::move_mount(tree, target).at(Call::MoveMount)?;
+    fs::close(target);
+    fs::close(tree);
+    Ok(())
+}
+
+/// Opens one name without following it.
+fn open_name(directory: RawFd, name: &CStr) -> Result<RawFd, Failure> {
+    let flags = ::libc::O_PATH | ::libc::O_NOFOLLOW;
+    fs::openat2(directory, name, flags, 0, fs::RESOLVE_BENEATH).at(Call::OpenTarget)
+}
+
+/// The links of every container; what the image has at their names stays, except for
+/// ptmx, which must be that of the container's own devpts.
+pub(super) fn links(at: &mut Place) -> Result<(), Failure> {
+    let directory = open_directory(at, c"dev")?;
+    for (name, target) in LINKS {
+        link(directory, name, target)?;
+    }
+    if resolve::open(at.root, c"proc/kcore", Links::Refuse).map(fs::close).is_ok() {
+        link(directory, c"core", c"/proc/kcore")?;
+    }
+    match fs::symlinkat(c"pts/ptmx", directory, c"ptmx") {
+        Err(Errno::EEXIST) => match fs::unlinkat(directory, c"ptmx", 0) {
+            Ok(()) => fs::symlinkat(c"pts/ptmx", directory, c"ptmx").at(Call::MakeLink)?,
+            // Somebody's mount point.
+            Err(Errno::EBUSY) => {}
+            Err(errno) => return Err(errno).at(Call::MakeLink),
+        },
+        other => other.at(Call::MakeLink)?,
+    }
+    fs::close(directory);
+    Ok(())
+}
+
+fn link(directory: RawFd, name: &CStr, target: &CStr) -> Result<(), Failure> {
+    match fs::symlinkat(target, directory, name) {
+        Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        Err(errno) => Err(errno).at(Call::MakeLink),
+    }
+}

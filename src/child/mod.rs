@@ -1,0 +1,127 @@
+//! The quiet zone: what runs between clone3 and execve, in the container's first process
+//! (or in a process that `exec` puts into a container).
+//!
+//! The child is a copy-on-write image of a process with one thread, made without the C
+//! library's knowledge. The rules, which `#![no_implicit_prelude]` in each file of this
+//! folder, clippy and the tests hold up:
+//!
+//! 1. No allocation, no locks, no formatting, no logging, no panics. Everything a step
+//!    needs is in the [`Script`], made before the clone; buffers are fixed arrays. Only
+//!    core's prelude is in scope: no `Vec`, no `String`, no `format!`.
+//! 2. Only [`crate::sys`], which takes `&CStr`, raw fds and integers.
+//! 3. The only ways out are execve(2) and _exit(2).
+//! 4. Every fd is close-on-exec; the end of file on the socket is the success message.
+//! 5. No path of the container is ever looked up from the host's root, and none of the
+//!    host's after the pivot.
+
+#![no_implicit_prelude]
+
+use ::core::prelude::rust_2024::*;
+
+mod console;
+mod copyup;
+mod creds;
+mod devices;
+mod finish;
+mod guard;
+mod listener;
+mod mounts;
+mod op;
+mod report;
+mod resolve;
+mod root;
+mod script;
+
+use ::core::sync::atomic::Ordering;
+use ::nix::errno::Errno;
+
+use crate::sync::{self, Frame, Kind};
+use crate::sys::page::SharedPage;
+use crate::sys::{RawFd, clone, fs};
+
+use self::finish::Home;
+pub use self::op::Op;
+use self::report::{At, Detail};
+pub use self::report::{Call, Failure};
+pub use self::script::{Script, Step};
+
+/// What the child knows of where it is. Descriptors are -1 when there is none.
+pub(crate) struct Place {
+    /// The socket to the parent.
+    link: RawFd,
+    /// What the parent sees without being told.
+    page: &'static SharedPage,
+    /// The host's procfs, until the pivot.
+    proc: RawFd,
+    /// The container's root, mounted.
+    root: RawFd,
+    /// What masks directories: an empty, read-only tmpfs, once it is attached.
+    empty: RawFd,
+    /// What masks files: /dev/null of the host, checked.
+    null: RawFd,
+    /// Nobody reads the socket any more: failures go to the container's stderr.
+    alone: bool,
+    /// The working directory was entered as root; else it is tried again as the user.
+    in_cwd: bool,
+    /// Which candidate of the program can be executed.
+    program: usize,
+    /// What the kernel said beyond the errno.
+    detail: Detail,
+    /// HOME, where the environment has none.
+    home: Home,
+}
+
+/// Runs every step; on the first failure reports it and exits. Never returns.
+pub fn enter(mut script: Script, link: RawFd, proc: RawFd, page: &'static SharedPage) -> ! {
+    let mut place = Place {
+        link,
+        page,
+        proc,
+        root: -1,
+        empty: -1,
+        null: -1,
+        alone: false,
+        in_cwd: false,
+        program: 0,
+        detail: Detail::new(),
+        home: Home::new(),
+    };
+    for (index, step) in script.steps.iter().enumerate() {
+        // A 16-bit index is enough: the plan refuses longer scripts.
+        place.page.step.store(index as u32, Ordering::Relaxed);
+        if let Err(failure) = step.op.run(&mut place, &script) {
+            place.fail(index, failure);
+        }
+    }
+    let index = script.steps.len();
+    place.page.step.store(index as u32, Ordering::Relaxed);
+    let failure = finish::exec(&mut place, &mut script);
+    place.fail(index, failure)
+}
+
+impl Place {
+    /// Tells the parent something and waits for its answer; the descriptor that came
+    /// with it. Without a parent there is no reason to go on.
+    fn ask(&mut self, kind: Kind, arg: u64) -> Result<sync::Received, Failure> {
+        self.tell(kind, arg, None)?;
+        match sync::receive(self.link) {
+            Ok(Some(received)) => Ok(received),
+            Ok(_) => clone::exit(1),
+            Err(errno) => Err(errno).at(Call::Receive),
+        }
+    }
+
+    /// Closes the descriptor of the root, which is the root of the process by now.
+    fn close_root(&mut self) {
+        fs::close(self.root);
+        self.root = -1;
+    }
+
+    /// Tells the parent something.
+    fn tell(&mut self, kind: Kind, arg: u64, fd: Option<RawFd>) -> Result<(), Failure> {
+        match sync::send(self.link, Frame::new(kind, arg), &[], fd) {
+            Err(Errno::EPIPE | Errno::ECONNRESET) => clone::exit(1),
+            other => other.at(Call::Send),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! One entry of `mounts`: the mount is made detached, with all its attributes, and then
+//! attached to a target that was looked up inside the root.
+
+#![no_implicit_prelude]
+
+use ::core::prelude::rust_2024::*;
+
+use ::nix::errno::Errno;
+
+use super::Place;
+use super::copyup;
+use super::report::{At, Call, Failure};
+use super::resolve::{self, Links, Want, kind};
+use crate::plan::mounts::{FileSystem, Mount, OldMount, Parameter, What};
+use crate::sync::Kind;
+use crate::sys::fs::{RESOLVE_IN_ROOT, openat2};
+use crate::sys::mount::{self, MountAttr, attr};
+use crate::sys::{RawFd, fs};
+
+/// `PROC_SUPER_MAGIC` of `linux/magic.h`.
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+
+pub(super) fn mount(at: &mut Place, mount: &Mount) -> Result<(), Failure> {
+    match &mount.what {
+        What::Bind { source, recursive } => {
+            let tree = match mount.source_of_parent {
+                Some(number) => at.ask(Kind::Source, number.into())?.fd,
+                None => {
+                    mount::clone_tree(::libc::AT_FDCWD, source, *recursive).at(Call::OpenSource)?
+                }
+            };
+            set_attributes(tree, mount)?;
+            let want = match kind(tree).at(Call::OpenSource)? {
+                ::libc::S_IFDIR => Want::Directory,
+                _ => Want::File,
+            };
+            let (target, _) = resolve::open_or_make(at.root, &mount.target, links(mount), want)?;
+            attach(mount, tree, target)
+        }
+        What::FileSystem(made) => file_system(at, mount, made),
+        What::Remount { parameters } => remount(at, mount, parameters.as_deref()),
+    }
+}
+
+fn links(mount: &Mount) -> Links {
+    if mount.plain_target { Links::Refuse } else { Links::Follow }
+}
+
+/// Closes both.
+fn attach(mount: &Mount, tree: RawFd, target: RawFd) -> Result<(), Failure> {
+    check_proc(mount, tree, target)?;
+    mount::move_mount(tree, target).at(Call::MoveMount)?;
+    fs::close(target);
+    fs::close(tree);
+    Ok(())
+}
+
+fn file_system(at: &mut Place, mount: &Mount, made: &FileSystem) -> Result<(), Failure> {
+    let (target, fresh) =
+        resolve::open_or_make(at.root, &mount.target, links(mount), Want::Directory)?;
+    // A directory that was made for the mount has no mode to inherit.
+    let inherit_mode = made.inherit_mode && !fresh;
+    if let Some(old) = &made.old {
+        return old_mount(at, mount, made, old, target, inherit_mode);
+    }
+    let context = mount::fsopen(&made.fstype).at(Call::FsOpen)?;
+    let mode = if inherit_mode { Some(target) } else { None };
+    let created = configure(context, &made.parameters, mode)
+        .and_then(|()| mount::fsconfig_create(context).at(Call::FsConfigCreate));
+    if created.is_err() {
+        at.detail.read_context(context);
+    }
+    created?;
+    let tree = mount::fsmount(context, mount.attr.set).at(Call::FsMount)?;
+    fs::close(context);
+    if mount.propagation != 0 || mount.tree_propagation != 0 || !is_nothing(&mount.tree_attr) {
+        set_attributes(tree, mount)?;
+    }
+    if made.copy_up && !fresh {
+        check_proc(mount, tree, target)?;
+        copyup::copy(at, target, tree)?;
+    }
+    attach(mount, tree, target)
+}
+
+/// The file system by mount(2), which attaches at once: to the working directory, which is
+/// the only path that cannot be exchanged.
+fn old_mount(
+    at: &mut Place,
+    mount: &Mount,
+    made: &FileSystem,
+    old: &OldMount,
+    target: RawFd,
+    inherit_mode: bool,
+) -> Result<(), Failure> {
+    check_proc(mount, target, target)?;
+    fs::fchdir(target).at(Call::Chdir)?;
+    mount::mount_on_cwd(&old.source, &made.fstype, old.flags, &old.data).at(Call::Mount)?;
+    // ".." of a root is the root itself, and leads to what is mounted there.
+    let tree = openat2(target, c"..", ::libc::O_PATH, 0, RESOLVE_IN_ROOT).at(Call::OpenTarget)?;
+    if inherit_mode {
+        let mode = fs::fstat(target).at(Call::OpenTarget)?.st_mode & 0o7777;
+        fs::fchmodat(tree, c".", mode).at(Call::Mount)?;
+    }
+    set_attributes(tree, mount)?;
+    if made.copy_up {
+        copyup::copy(at, target, tree)?;
+    }
+    fs::close(target);
+    fs::close(tree);
+    Ok(())
+}
+
+/// Changes what is mounted at the target.
+fn remount(at: &mut Place, mount: &Mount, parameters: Option<&[Parameter]>) -> Result<(), Failure> {
+    let target = resolve::open(at.root, &mount.target, links(mount)).at(Call::OpenTarget)?;
+    check_proc(mount, target, target)?;
+    if let Some(parameters) = parameters {
+        let context = mount::fspick(target).at(Call::FsPick)?;
+        let changed = configure(context, parameters, None)
+            .and_then(|()| mount::fsconfig_reconfigure(context).at(Call::FsReconfigure));
+        if changed.is_err() {
+            at.detail.read_context(context);
+        }
+        changed?;
+        fs::close(context);
+    }
+    set_attributes(target, mount)?;
+    fs::close(target);
+    Ok(())
+}
+
+/// Gives the context its parameters.
+fn configure(
+    context: RawFd,
+    parameters: &[Parameter],
+    mode_of: Option<RawFd>,
+) -> Result<(), Failure> {
+    for (part, parameter) in parameters.iter().enumerate() {
+        mount::fsconfig_set(context, &parameter.key, parameter.value.as_deref())
+            .at_part(Call::FsConfig, part)?;
+    }
+    if let Some(covered) = mode_of {
+        let mode = fs::fstat(covered).at(Call::OpenTarget)?.st_mode & 0o7777;
+        let text = octal(mode);
+        let text = ::core::ffi::CStr::from_bytes_until_nul(&text);
+        let Ok(text) = text else { return Err(Failure::new(Call::FsConfig, Errno::EINVAL)) };
+        mount::fsconfig_set(context, c"mode", Some(text)).at(Call::FsConfig)?;
+    }
+    Ok(())
+}
+
+/// Four octal digits and a NUL.
+fn octal(mode: u32) -> [u8; 5] {
+    let digit = |shift: u32| b'0' + (mode >> shift & 7) as u8;
+    [digit(9), digit(6), digit(3), digit(0), 0]
+}
+
+fn is_nothing(attr: &MountAttr) -> bool {
+    attr.set | attr.clear | attr.propagation == 0
+}
+
+/// First what goes for the tree, then what goes for its top.
+fn set_attributes(tree: RawFd, mount: &Mount) -> Result<(), Failure> {
+    let of_tree = MountAttr { propagation: mount.tree_propagation, ..mount.tree_attr };
+    if !is_nothing(&of_tree) {
+        mount::mount_setattr(tree, true, &of_tree).at(Call::MountSetattr)?;
+    }
+    let mut of_top = MountAttr { propagation: mount.propagation, ..mount.attr };
+    of_top.clear |= mount.unnamed;
+    if is_nothing(&of_top) {
+        return Ok(());
+    }
+    match mount::mount_setattr(tree, false, &of_top) {
+        // A user namespace locks what its mounts were given outside. Nobody asked to clear
+        // these; the kernel locks all but this one.
+        Err(Errno::EPERM) if mount.unnamed & !attr::NOSYMFOLLOW != 0 => {
+            of_top.clear = mount.attr.clear | mount.unnamed & attr::NOSYMFOLLOW;
+            mount::mount_setattr(tree, false, &of_top).at(Call::MountSetattr)
+        }
+        other => other.at(Call::MountSetattr),
+    }
+}
+
+/// R3, on the descriptors themselves: a link in the root may lead from an innocent
+/// target to the procfs that an earlier entry mounted.
+fn check_proc(mount: &Mount, tree: RawFd, target: RawFd) -> Result<(), Failure> {
+    let is_proc = |fd: RawFd| fs::fs_magic(fd).map(|magic| magic == PROC_SUPER_MAGIC);
+    if !mount.on_proc && is_proc(target).at(Call::OpenTarget)? {
+        return Err(Failure::new(Call::NotOnProc, Errno::EPERM));
+    }
+    let at_proc = mount.target.as_bytes() == b"proc";
+    if at_proc && !is_proc(tree).at(Call::OpenSource)? {
+        return Err(Failure::new(Call::NotProc, Errno::EPERM));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use ::core::prelude::rust_2024::*;
+
+    use super::octal;
+
+    #[test]
+    fn modes_are_written_in_octal() {
+        ::core::assert_eq!(&octal(0o1777), b"1777\0");
+        ::core::assert_eq!(&octal(0o755), b"0755\0");
+    }
+}

@@ -1,0 +1,398 @@
+//! Everything the child can do, in the order in which it is usually done. The arms of
+//! [`Op::run`] that are one system call stand here; the others have a file of their own.
+
+#![no_implicit_prelude]
+
+use ::core::prelude::rust_2024::*;
+
+use ::nix::errno::Errno;
+use ::seccompiler::sock_filter;
+use ::std::boxed::Box;
+use ::std::ffi::CString;
+use ::std::vec::Vec;
+
+use super::report::{At, Call, Failure};
+use super::{Place, Script, console, creds, devices, finish, guard, listener, mounts, root};
+use crate::plan::creds::Caps;
+use crate::plan::devices::Device;
+use crate::plan::mounts::Mount;
+use crate::sync::Kind;
+use crate::sys::clone::{self, Side};
+use crate::sys::fs::{self, RESOLVE_BENEATH, RESOLVE_NO_XDEV, openat2};
+use crate::sys::sched::SchedAttr;
+use crate::sys::{RawFd, cred, keyring, net, ns, sched, seccomp, signal};
+
+/// One thing that the child does. All memory was allocated before the clone.
+#[derive(Debug)]
+pub enum Op {
+    /// Writes a file of the host's procfs that is about this very process or about its
+    /// namespaces.
+    WriteProc {
+        /// Relative to the procfs.
+        path: CString,
+        /// What is written, in one call.
+        value: Vec<u8>,
+    },
+    /// Waits until the parent has written uid_map and gid_map.
+    AwaitMaps,
+    /// Becomes user and group 0 of the user namespace.
+    BecomeRoot,
+    /// Whether processes of the same user may trace this one and open its descriptors.
+    Dumpable(bool),
+    /// Joins a namespace (a file and its kind), or several (a pidfd and all their kinds).
+    Join {
+        /// The file or pidfd.
+        fd: RawFd,
+        /// `CLONE_NEW*`.
+        flags: u64,
+    },
+    /// Makes namespaces for this process; of pid and time, for its children.
+    Unshare(u64),
+    /// Makes the real child, a sibling, and exits.
+    Fork {
+        /// `CLONE_NEW*` of the child.
+        namespaces: u64,
+    },
+    /// Starts a session without a terminal.
+    NewSession,
+    /// Joins the session keyring of the container.
+    SessionKeyring(CString),
+    /// Brings the loopback interface up.
+    LoopbackUp,
+    /// Waits until the parent has moved the network devices in.
+    AwaitNetDevices,
+    /// sethostname(2).
+    Hostname(CString),
+    /// setdomainname(2).
+    Domainname(CString),
+    /// umask(2).
+    Umask(u32),
+    /// Sets how mounts travel between the host's tree and the copy of it that this
+    /// process has.
+    TreePropagation(u64),
+    /// Mounts the container's root onto itself.
+    BindRoot {
+        /// On the host.
+        path: CString,
+        /// The mount that holds it is shared and must stay so for the sources of mounts:
+        /// only that one is made private.
+        private_parent: bool,
+    },
+    /// Makes a directory of the host the root, without any mount.
+    EnterRoot(CString),
+    /// Makes the directory of a descriptor the root.
+    EnterOpenRoot(RawFd),
+    /// One of `mounts`.
+    Mount(Box<Mount>),
+    /// Makes nodes in one directory.
+    Devices {
+        /// Below the root.
+        directory: CString,
+        /// The nodes.
+        nodes: Vec<Device>,
+        /// Binds those of the host instead (a user namespace may not make nodes).
+        bind: bool,
+    },
+    /// /dev/fd, /dev/stdin, …, /dev/ptmx.
+    DeviceLinks,
+    /// Makes a terminal, hands its master to the parent, and takes it for stdio.
+    Console {
+        /// Rows and columns.
+        size: Option<(u16, u16)>,
+        /// Its owner.
+        uid: u32,
+        /// Also mounts it at /dev/console.
+        mount: bool,
+    },
+    /// Makes the working directory where it is missing.
+    MakeCwd(CString),
+    /// Waits while the parent runs hooks.
+    AwaitHooks,
+    /// Makes the mount at a path of the container read-only.
+    LateReadonly(CString),
+    /// Makes everything at a path of the container read-only.
+    ReadonlyPath(CString),
+    /// Hides what is at a path of the container.
+    MaskPath(CString),
+    /// Makes the root read-only.
+    ReadonlyRoot,
+    /// Closes what is of the host, makes the container's root the root, drops the old.
+    Pivot {
+        /// Mounts of the old tree are shared with the host.
+        shared: bool,
+    },
+    /// The same by chroot(2), for hosts whose root is an initramfs.
+    Chroot {
+        /// Mounts of the host that must not stay visible underneath.
+        unmount: Vec<CString>,
+    },
+    /// Sets how mounts of the container travel.
+    RootPropagation {
+        /// `MS_*`.
+        kind: u64,
+        /// For the whole tree.
+        recursive: bool,
+    },
+    /// Lets the process run on every processor of its cpuset, wherever the caller ran.
+    AllCpus,
+    /// sched_setaffinity(2); bit n is processor n.
+    Cpus(Vec<u64>),
+    /// set_mempolicy(2).
+    MemoryPolicy {
+        /// `MPOL_*` with its flags.
+        mode: u32,
+        /// Bit n is memory node n.
+        nodes: Vec<u64>,
+    },
+    /// ioprio_set(2).
+    IoPriority(u16),
+    /// sched_setattr(2).
+    Scheduler(SchedAttr),
+    /// personality(2).
+    Personality(u64),
+    /// Enters the working directory.
+    Cwd {
+        /// Absolute in the container.
+        path: CString,
+        /// The last try: a refusal is an error.
+        last: bool,
+    },
+    /// setrlimit(2).
+    Rlimit {
+        /// `RLIMIT_*`.
+        resource: u32,
+        /// Soft limit.
+        soft: u64,
+        /// Hard limit.
+        hard: u64,
+    },
+    /// Gives inherited pipes and the terminal to the user, so that /dev/stdout can be
+    /// opened again.
+    OwnStdio {
+        /// The user.
+        uid: u32,
+    },
+    /// Leaves only these in the bounding set.
+    BoundingSet(u64),
+    /// setgroups(2), setresgid(2), setresuid(2); permitted capabilities are kept.
+    User {
+        /// User.
+        uid: u32,
+        /// Group.
+        gid: u32,
+        /// Supplementary groups; none where the user namespace forbids setting them.
+        groups: Option<Vec<u32>>,
+    },
+    /// Sets HOME from the container's /etc/passwd.
+    Home {
+        /// Whose home.
+        uid: u32,
+    },
+    /// Puts these of the permitted capabilities into effect: a user may have to search and
+    /// execute with them.
+    Effective(u64),
+    /// Finds the program.
+    FindProgram,
+    /// Says that all is done, and waits for the parent to let go.
+    Ready,
+    /// Waits for a byte in the start fifo.
+    Gate(RawFd),
+    /// Drops to these sets.
+    Capabilities(Caps),
+    /// `PR_SET_NO_NEW_PRIVS`.
+    NoNewPrivileges,
+    /// Loads the filter.
+    Seccomp {
+        /// Classic BPF.
+        program: Vec<sock_filter>,
+        /// `SECCOMP_FILTER_FLAG_*`.
+        flags: u64,
+        /// Without no_new_privs the kernel wants CAP_SYS_ADMIN in effect.
+        privileged: bool,
+        /// There is a listener to be handed over.
+        notify: bool,
+    },
+    /// Closes what the parent had open, which the clone has copied: everything from
+    /// `from` on but what this process still needs and `keep` (-1 for nothing).
+    CloseOthers {
+        /// Descriptors below are the program's.
+        from: u32,
+        /// Others to keep.
+        keep: [RawFd; 2],
+    },
+    /// Keeps everything from this number on from the program.
+    CloseFrom(u32),
+    /// Unblocks all signals and undoes what the Rust runtime ignores.
+    ResetSignals,
+}
+
+impl Op {
+    /// Does it.
+    pub(super) fn run(&self, at: &mut Place, script: &Script) -> Result<(), Failure> {
+        match self {
+            Op::WriteProc { path, value } => write_proc(at.proc, path, value),
+            Op::AwaitMaps => at.ask(Kind::Maps, 0).map(|_| ()),
+            Op::BecomeRoot => {
+                cred::setresgid(0)?;
+                Ok(cred::setresuid(0)?)
+            }
+            Op::Dumpable(on) => Ok(cred::set_dumpable(*on)?),
+            Op::Join { fd, flags } => {
+                ns::setns(*fd, *flags)?;
+                fs::close(*fd);
+                Ok(())
+            }
+            Op::Unshare(namespaces) => Ok(ns::unshare(*namespaces)?),
+            Op::Fork { namespaces } => fork(at, *namespaces),
+            Op::NewSession => match cred::setsid() {
+                // A first process of its own pid namespace is born leading a session when
+                // the caller's is outside of it.
+                Err(Errno::EPERM) => Ok(()),
+                other => Ok(other?),
+            },
+            Op::SessionKeyring(name) => session_keyring(name),
+            Op::LoopbackUp => Ok(net::loopback_up()?),
+            Op::AwaitNetDevices => at.ask(Kind::NetDevices, 0).map(|_| ()),
+            Op::Hostname(name) => Ok(ns::sethostname(name.as_bytes())?),
+            Op::Domainname(name) => Ok(ns::setdomainname(name.as_bytes())?),
+            Op::Umask(mask) => {
+                fs::umask(*mask);
+                Ok(())
+            }
+            Op::TreePropagation(kind) => root::tree_propagation(*kind),
+            Op::BindRoot { path, private_parent } => root::bind(at, path, *private_parent),
+            Op::EnterRoot(path) => root::enter(path),
+            Op::EnterOpenRoot(fd) => root::enter_open(*fd),
+            Op::Mount(mount) => mounts::mount(at, mount),
+            Op::Devices { directory, nodes, bind } => devices::make(at, directory, nodes, *bind),
+            Op::DeviceLinks => devices::links(at),
+            Op::Console { size, uid, mount } => console::make(at, *size, *uid, *mount),
+            Op::MakeCwd(path) => root::make_directory(at, path),
+            Op::AwaitHooks => at.ask(Kind::Hooks, 0).map(|_| ()),
+            Op::LateReadonly(path) => guard::late_readonly(at, path),
+            Op::ReadonlyPath(path) => guard::readonly(at, path),
+            Op::MaskPath(path) => guard::mask(at, path),
+            Op::ReadonlyRoot => guard::readonly_root(at),
+            Op::Pivot { shared } => root::pivot(at, *shared),
+            Op::Chroot { unmount } => root::chroot(at, unmount),
+            Op::RootPropagation { kind, recursive } => root::propagation(*kind, *recursive),
+            Op::AllCpus => all_cpus(),
+            Op::Cpus(mask) => Ok(sched::sched_setaffinity(mask)?),
+            Op::MemoryPolicy { mode, nodes } => Ok(sched::set_mempolicy(*mode, nodes)?),
+            Op::IoPriority(priority) => Ok(sched::ioprio_set(*priority)?),
+            Op::Scheduler(attr) => Ok(sched::sched_setattr(attr)?),
+            Op::Personality(persona) => Ok(sched::personality(*persona)?),
+            Op::Cwd { path, last } => finish::enter_cwd(at, path, *last),
+            Op::Rlimit { resource, soft, hard } => Ok(sched::setrlimit(*resource, *soft, *hard)?),
+            Op::OwnStdio { uid } => creds::own_stdio(*uid),
+            Op::BoundingSet(keep) => creds::bounding_set(*keep),
+            Op::User { uid, gid, groups } => creds::become_user(*uid, *gid, groups.as_deref()),
+            Op::Home { uid } => finish::find_home(at, *uid),
+            Op::Effective(mask) => creds::raise(*mask),
+            Op::FindProgram => finish::find_program(at, script),
+            Op::Ready => {
+                let answer = at.ask(Kind::Ready, 0)?;
+                at.alone = answer.frame.arg == 1;
+                Ok(())
+            }
+            Op::Gate(fifo) => gate(*fifo),
+            Op::Capabilities(caps) => creds::drop_to(caps),
+            Op::NoNewPrivileges => Ok(cred::no_new_privileges()?),
+            Op::Seccomp { program, flags, privileged, notify } => {
+                if *privileged {
+                    creds::raise_permitted()?;
+                }
+                let answer = seccomp::set_mode_filter(program, *flags)?;
+                if *notify { listener::hand_over(at, answer) } else { Ok(()) }
+            }
+            Op::CloseOthers { from, keep } => close_others(at, *from, *keep),
+            Op::ResetSignals => {
+                signal::set_default(::libc::SIGPIPE)?;
+                signal::set_mask(signal::Mask::NONE)?;
+                Ok(())
+            }
+            Op::CloseFrom(first) => {
+                Ok(fs::close_range(*first, u32::MAX, ::libc::CLOSE_RANGE_CLOEXEC)?)
+            }
+        }
+    }
+}
+
+/// The procfs is the one that the parent opened on the host; nothing mounted over a part
+/// of it is followed (CVE-2025-52881).
+fn write_proc(proc: RawFd, path: &CString, value: &[u8]) -> Result<(), Failure> {
+    let resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV;
+    let fd = openat2(proc, path, ::libc::O_WRONLY, 0, resolve).at(Call::OpenTarget)?;
+    let written = fs::write(fd, value);
+    fs::close(fd);
+    match written.at(Call::Write)? {
+        length if length == value.len() => Ok(()),
+        _ => Err(Failure::new(Call::Write, Errno::EIO)),
+    }
+}
+
+/// The stage's last act. `CLONE_PARENT` makes the new process a child of the runtime,
+/// which learns of it by its pidfd.
+fn fork(at: &mut Place, namespaces: u64) -> Result<(), Failure> {
+    match clone::clone3(namespaces, true, None).at(Call::Clone)? {
+        Side::Child => Ok(()),
+        Side::Parent { pid, pidfd } => {
+            at.tell(Kind::Born, pid as u64, Some(pidfd))?;
+            clone::exit(0)
+        }
+    }
+}
+
+/// The caller's keyring would be shared with the container (keyrings(7)). Kernels without
+/// keys have none to share.
+fn session_keyring(name: &CString) -> Result<(), Failure> {
+    /// From `linux/keyctl.h`'s companion `linux/key.h`.
+    const KEY_USR_SEARCH: u32 = 0x0008_0000;
+    match keyring::join_session_keyring(name) {
+        Err(Errno::ENOSYS) => Ok(()),
+        // Programs of the container must find keys in it: the owner may search it.
+        Ok(serial) => match keyring::add_permissions(serial, KEY_USR_SEARCH) {
+            Ok(()) | Err(Errno::EACCES) => Ok(()),
+            Err(errno) => Err(errno).at(Call::Keyctl),
+        },
+        Err(errno) => Err(errno).at(Call::Keyctl),
+    }
+}
+
+/// A mask of ones is cut to what the cpuset allows. It cannot be wrong on a machine with
+/// more processors than that, only too small: the kernel then takes the missing ones as 0.
+fn all_cpus() -> Result<(), Failure> {
+    match sched::sched_setaffinity(&[u64::MAX; 128]) {
+        // Kernel threads and isolated cpusets may forbid it: then nothing was inherited
+        // that could be undone.
+        Ok(()) | Err(Errno::EINVAL | Errno::EPERM) => Ok(()),
+        Err(errno) => Err(errno).at(Call::None),
+    }
+}
+
+/// The fifo is open for reading and writing here, so there is never an end of file.
+fn gate(fifo: RawFd) -> Result<(), Failure> {
+    let mut byte = [0u8; 1];
+    fs::read(fifo, &mut byte).at(Call::Gate)?;
+    fs::close(fifo);
+    Ok(())
+}
+
+/// R4: directories of the host, the lock of the state directory, ends of other sockets.
+fn close_others(at: &mut Place, from: u32, keep: [RawFd; 2]) -> Result<(), Failure> {
+    for fd in [&mut at.proc, &mut at.null, &mut at.empty] {
+        *fd = -1;
+    }
+    let [one, other] = keep;
+    let mut kept = [at.link, at.root, one, other];
+    kept.sort_unstable();
+    let mut next = from;
+    for fd in kept {
+        let Ok(fd) = u32::try_from(fd) else { continue };
+        if fd > next {
+            fs::close_range(next, fd - 1, 0)?;
+        }
+        next = next.max(fd + 1);
+    }
+    Ok(fs::close_range(next, u32::MAX, 0)?)
+}

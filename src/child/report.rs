@@ -1,0 +1,265 @@
+//! How a failure of the child reaches the user: as numbers, which the parent turns into
+//! words.
+
+#![no_implicit_prelude]
+
+use ::core::prelude::rust_2024::*;
+
+use ::nix::errno::Errno;
+
+use super::Place;
+use crate::sync::{self, Frame, Kind, MAX_TEXT};
+use crate::sys::{RawFd, clone, fs};
+
+/// Which call of a step failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+#[allow(missing_docs)]
+pub enum Call {
+    None,
+    Chdir,
+    Chown,
+    Clone,
+    CopyUp,
+    Exec,
+    FsConfig,
+    FsConfigCreate,
+    FsMount,
+    FsOpen,
+    FsPick,
+    FsReconfigure,
+    Gate,
+    Keyctl,
+    Listener,
+    Lookup,
+    MakeDirectory,
+    MakeFile,
+    MakeLink,
+    MakeNode,
+    Mount,
+    MountSetattr,
+    MoveMount,
+    NodeDiffers,
+    NotDevpts,
+    NotNull,
+    NotOnProc,
+    NotProc,
+    OpenSource,
+    OpenTarget,
+    Outside,
+    Read,
+    Receive,
+    Send,
+    Umount,
+    WrongKind,
+    Write,
+}
+
+impl Call {
+    /// Words for the error message; empty where the name of the step says it all.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Call::None => "",
+            Call::Chdir => "chdir",
+            Call::Chown => "chown",
+            Call::Clone => "clone3",
+            Call::CopyUp => "copy what the tmpfs covers",
+            Call::Exec => "execve",
+            Call::FsConfig => "fsconfig",
+            Call::FsConfigCreate => "fsconfig: create the file system",
+            Call::FsMount => "fsmount",
+            Call::FsOpen => "fsopen: open the file system type",
+            Call::FsPick => "fspick: nothing is mounted there",
+            Call::FsReconfigure => "fsconfig: change the file system",
+            Call::Gate => "wait for start",
+            Call::Keyctl => "keyctl",
+            Call::Listener => "nobody took the seccomp listener",
+            Call::Lookup => "look up the program",
+            Call::MakeDirectory => "make the directory in the container's root",
+            Call::MakeFile => "make the file in the container's root",
+            Call::MakeLink => "make the link",
+            Call::MakeNode => "mknod",
+            Call::Mount => "mount",
+            Call::MountSetattr => "mount_setattr",
+            Call::MoveMount => "move_mount",
+            Call::NodeDiffers => "something else is already there",
+            Call::NotDevpts => "/dev/pts/ptmx in the container is not that of a devpts",
+            Call::NotNull => "/dev/null of the host is not the null device",
+            Call::NotOnProc => "the target lies on a procfs",
+            Call::NotProc => "only a procfs may be bound to /proc",
+            Call::OpenSource => "open the source",
+            Call::OpenTarget => "open the target in the container's root",
+            Call::Outside => "the directory is outside the container's root",
+            Call::Read => "read",
+            Call::Receive => "hear from the runtime",
+            Call::Send => "tell the runtime",
+            Call::Umount => "umount the old root",
+            Call::WrongKind => "one of source and target is a directory, the other is not",
+            Call::Write => "write",
+        }
+    }
+
+    /// The inverse of `as u8`, for the parent.
+    pub fn from_byte(byte: u8) -> Self {
+        const ALL: [Call; 37] = [
+            Call::None,
+            Call::Chdir,
+            Call::Chown,
+            Call::Clone,
+            Call::CopyUp,
+            Call::Exec,
+            Call::FsConfig,
+            Call::FsConfigCreate,
+            Call::FsMount,
+            Call::FsOpen,
+            Call::FsPick,
+            Call::FsReconfigure,
+            Call::Gate,
+            Call::Keyctl,
+            Call::Listener,
+            Call::Lookup,
+            Call::MakeDirectory,
+            Call::MakeFile,
+            Call::MakeLink,
+            Call::MakeNode,
+            Call::Mount,
+            Call::MountSetattr,
+            Call::MoveMount,
+            Call::NodeDiffers,
+            Call::NotDevpts,
+            Call::NotNull,
+            Call::NotOnProc,
+            Call::NotProc,
+            Call::OpenSource,
+            Call::OpenTarget,
+            Call::Outside,
+            Call::Read,
+            Call::Receive,
+            Call::Send,
+            Call::Umount,
+            Call::WrongKind,
+            Call::Write,
+        ];
+        match ALL.get(byte as usize) {
+            Some(call) => *call,
+            None => Call::None,
+        }
+    }
+}
+
+/// Why a step failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// What the kernel said.
+    pub errno: Errno,
+    /// To which call.
+    pub call: Call,
+    /// About which part of the step: the index of a mount parameter.
+    pub part: u16,
+}
+
+impl Failure {
+    /// A failure of our own judgement.
+    pub(super) fn new(call: Call, errno: Errno) -> Self {
+        Failure { errno, call, part: 0 }
+    }
+}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Self {
+        Failure::new(Call::None, errno)
+    }
+}
+
+/// Names the call that failed.
+pub(super) trait At<T> {
+    fn at(self, call: Call) -> Result<T, Failure>;
+    fn at_part(self, call: Call, part: usize) -> Result<T, Failure>;
+}
+
+impl<T> At<T> for Result<T, Errno> {
+    fn at(self, call: Call) -> Result<T, Failure> {
+        self.at_part(call, 0)
+    }
+
+    fn at_part(self, call: Call, part: usize) -> Result<T, Failure> {
+        match self {
+            Ok(value) => Ok(value),
+            Err(errno) => Err(Failure { errno, call, part: part as u16 }),
+        }
+    }
+}
+
+/// What the kernel wrote into a mount context: `e tmpfs: Bad value for 'size'`.
+pub(super) struct Detail {
+    text: [u8; MAX_TEXT],
+    length: usize,
+}
+
+impl Detail {
+    pub(super) fn new() -> Self {
+        Detail { text: [0; MAX_TEXT], length: 0 }
+    }
+
+    /// Reads the last message of a file system context (fsopen(2)).
+    pub(super) fn read_context(&mut self, context: RawFd) {
+        while let Ok(length) = fs::read(context, &mut self.text) {
+            self.length = length;
+        }
+    }
+
+    /// Puts a name in front of the path that was at fault; what of it has no room is cut.
+    pub(super) fn prepend(&mut self, name: &[u8]) {
+        /// As the kernel's own messages begin.
+        const LEVEL: &[u8] = b"e ";
+        let mut text = [0; MAX_TEXT];
+        let rest = self.as_slice().get(LEVEL.len()..).unwrap_or_default();
+        let slash: &[u8] = if rest.is_empty() { b"" } else { b"/" };
+        let pieces = [LEVEL, name, slash, rest];
+        let bytes = pieces.into_iter().flatten();
+        self.length = text.iter_mut().zip(bytes).map(|(to, from)| *to = *from).count();
+        self.text = text;
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        match self.text.get(..self.length) {
+            Some(text) => text,
+            None => &[],
+        }
+    }
+}
+
+impl Place {
+    /// Reports the failure of a step and exits. Before the gate the parent does the
+    /// talking; after it, the container's stderr is all there is.
+    pub(super) fn fail(&mut self, step: usize, failure: Failure) -> ! {
+        if self.alone {
+            self.say(failure);
+        } else {
+            let frame = Frame {
+                kind: Kind::Failed,
+                call: failure.call as u8,
+                step: step as u16,
+                errno: failure.errno as i32,
+                arg: failure.part.into(),
+            };
+            // If this fails, the parent is gone and has nobody to tell either.
+            let _ = sync::send(self.link, frame, self.detail.as_slice(), None);
+        }
+        clone::exit(255)
+    }
+
+    /// `rt: exec: exec format error` on fd 2.
+    fn say(&self, failure: Failure) {
+        let pieces: [&[u8]; 5] = [
+            b"rt: ",
+            failure.call.describe().as_bytes(),
+            b": ",
+            failure.errno.desc().as_bytes(),
+            b"\n",
+        ];
+        for piece in pieces {
+            let _ = fs::write(2, piece);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The container's root: bound, entered, and the host's left behind.
+//! Runs in the container's mount namespace, whose tree is still a copy of the host's
+//! until [`pivot`].
+
+#![no_implicit_prelude]
+
+use ::core::prelude::rust_2024::*;
+
+use ::core::ffi::CStr;
+use ::nix::errno::Errno;
+use ::std::ffi::CString;
+
+use super::Place;
+use super::report::{At, Call, Failure};
+use super::resolve::{self, Links, Want};
+use crate::sys::mount::{self, MountAttr};
+use crate::sys::{RawFd, fs};
+
+/// Sets the propagation of the whole copy of the host's tree.
+pub(super) fn tree_propagation(kind: u64) -> Result<(), Failure> {
+    let attr = MountAttr { propagation: kind, ..NOTHING };
+    mount::mount_setattr_root(&attr).at(Call::MountSetattr)
+}
+
+const NOTHING: MountAttr = MountAttr { set: 0, clear: 0, propagation: 0, userns_fd: 0 };
+
+/// Mounts the root onto itself, with what is mounted below it, so that it is a mount that
+/// can be pivoted to. It stays at its path: hooks look for it there.
+pub(super) fn bind(at: &mut Place, path: &CStr, private_parent: bool) -> Result<(), Failure> {
+    let flags = ::libc::O_PATH | ::libc::O_DIRECTORY;
+    let below = fs::openat(::libc::AT_FDCWD, path, flags, 0).at(Call::OpenSource)?;
+    if private_parent {
+        make_mount_private(below)?;
+    }
+    let tree = mount::clone_tree(below, c"", true).at(Call::OpenSource)?;
+    mount::move_mount(tree, below).at(Call::MoveMount)?;
+    fs::close(below);
+    at.root = tree;
+    Ok(())
+}
+
+/// Makes the mount that holds `directory` private: walks up to its mount point, which is
+/// the only place where mount_setattr(2) takes it.
+fn make_mount_private(directory: RawFd) -> Result<(), Failure> {
+    let attr = MountAttr { propagation: ::libc::MS_PRIVATE, ..NOTHING };
+    let mut here = directory;
+    let result = loop {
+        match mount::mount_setattr(here, false, &attr) {
+            Err(Errno::EINVAL) => {}
+            other => break other.at(Call::MountSetattr),
+        }
+        let flags = ::libc::O_PATH | ::libc::O_DIRECTORY;
+        let up = fs::openat(here, c"..", flags, 0);
+        if here != directory {
+            fs::close(here);
+        }
+        here = match up {
+            Ok(up) => up,
+            Err(errno) => return Err(errno).at(Call::OpenSource),
+        };
+    };
+    if here != directory {
+        fs::close(here);
+    }
+    result
+}
+
+/// Makes a directory of the container where it is missing.
+pub(super) fn make_directory(at: &mut Place, path: &CStr) -> Result<(), Failure> {
+    let (fd, _) = resolve::open_or_make(at.root, path, Links::Follow, Want::Directory)?;
+    fs::close(fd);
+    Ok(())
+}
+
+/// pivot_root(".", ".") puts the old root on top of the new one, from where it is
+/// unmounted: no directory of the container is needed for it (pivot_root(2)).
+pub(super) fn pivot(at: &mut Place, shared: bool) -> Result<(), Failure> {
+    let old = match shared {
+        true => open_root()?,
+        false => -1,
+    };
+    fs::fchdir(at.root).at(Call::Chdir)?;
+    mount::pivot_root_cwd()?;
+    if shared {
+        // The umount must not travel to the host.
+        let attr = MountAttr { propagation: ::libc::MS_SLAVE, ..NOTHING };
+        mount::mount_setattr(old, true, &attr).at(Call::MountSetattr)?;
+        fs::close(old);
+    }
+    mount::umount_cwd().at(Call::Umount)?;
+    at.close_root();
+    fs::chdir(c"/").at(Call::Chdir)
+}
+
+fn open_root() -> Result<RawFd, Failure> {
+    let flags = ::libc::O_PATH | ::libc::O_DIRECTORY;
+    fs::openat(::libc::AT_FDCWD, c"/", flags, 0).at(Call::OpenTarget)
+}
+
+/// The root that the container's first process has entered, as it is now.
+pub(super) fn enter_open(fd: RawFd) -> Result<(), Failure> {
+    fs::fchdir(fd).at(Call::Chdir)?;
+    fs::chroot(c".")?;
+    fs::close(fd);
+    Ok(())
+}
+
+/// Without a mount namespace of the container's own there is nothing to mount: chroot(2) is
+/// all.
+pub(super) fn enter(path: &CStr) -> Result<(), Failure> {
+    fs::chdir(path).at(Call::Chdir)?;
+    fs::chroot(c".")?;
+    fs::chdir(c"/").at(Call::Chdir)
+}
+
+/// Moves the root over the host's and enters it. Every proc and sysfs of the host goes
+/// first: a user namespace in the container could otherwise make full ones (runc issue
+/// 1962).
+pub(super) fn chroot(at: &mut Place, unmount: &[CString]) -> Result<(), Failure> {
+    for path in unmount {
+        match mount::umount_detach(path) {
+            // Gone with another one, or locked by a user namespace around us.
+            Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
+            Err(errno) => return Err(errno).at(Call::Umount),
+        }
+    }
+    let root = open_root()?;
+    mount::move_mount(at.root, root).at(Call::MoveMount)?;
+    fs::close(root);
+    fs::fchdir(at.root).at(Call::Chdir)?;
+    fs::chroot(c".")?;
+    at.close_root();
+    fs::chdir(c"/").at(Call::Chdir)
+}
+
+/// Sets the propagation of the container's own root, after the pivot.
+pub(super) fn propagation(kind: u64, recursive: bool) -> Result<(), Failure> {
+    let attr = MountAttr { propagation: kind, ..NOTHING };
+    let root = open_root()?;
+    let result = mount::mount_setattr(root, recursive, &attr).at(Call::MountSetattr);
+    fs::close(root);
+    result
+}

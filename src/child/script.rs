@@ -1,0 +1,34 @@
+//! What the child is given: every step up to execve(2), with all memory allocated.
+
+#![no_implicit_prelude]
+
+use ::core::prelude::rust_2024::*;
+
+use ::std::ffi::CString;
+use ::std::vec::Vec;
+
+use super::Op;
+use crate::plan::field::Field;
+use crate::sys::page::CArray;
+
+/// One step, and the field that asked for it.
+#[derive(Debug)]
+pub struct Step {
+    /// What is done.
+    pub op: Op,
+    /// Because of what.
+    pub field: Field,
+}
+
+/// Everything that the child does, up to execve(2).
+#[derive(Debug)]
+pub struct Script {
+    /// In the order of execution.
+    pub steps: Vec<Step>,
+    /// Paths at which the program may be.
+    pub candidates: Vec<CString>,
+    /// Its arguments.
+    pub argv: CArray,
+    /// Its environment.
+    pub envp: CArray,
+}
