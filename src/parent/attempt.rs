@@ -1,0 +1,274 @@
+//! One attempt at a container: everything that exists of it so far, so that it can be
+//! taken back at any point.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use super::birth::{self, Birth, Cradle, Event};
+use super::listener::{self, Notified};
+use super::net_devices::{self, Moved};
+use super::sources::Sources;
+use super::{Created, Request, console, hooks, idmap, limits, preflight};
+use crate::cgroup::{self, Driver, Fs, Placement};
+use crate::error::{Doing, Error, Result};
+use crate::host::Host;
+use crate::plan::Plan;
+use crate::plan::hooks::Kind as Hook;
+use crate::plan::namespaces::flag;
+use crate::plan::process::Process;
+use crate::plan::script::{self, InitSetup, OpenNamespace};
+use crate::resctrl::Resctrl;
+use crate::state::{self, Container, OciState, Status};
+use crate::sys::signal;
+
+/// What there is of a container in the making.
+pub(super) struct Attempt<'a> {
+    request: &'a Request<'a>,
+    plan: &'a Plan,
+    process: &'a Process,
+    container: Container,
+    cgroup: Option<Fs>,
+    birth: Option<Birth>,
+    devices: Option<Moved>,
+    master: Option<OwnedFd>,
+    sources: Sources,
+}
+
+impl<'a> Attempt<'a> {
+    pub(super) fn new(
+        request: &'a Request<'a>,
+        plan: &'a Plan,
+        process: &'a Process,
+        container: Container,
+    ) -> Self {
+        let sources = Sources::default();
+        let (cgroup, birth, devices, master) = (None, None, None, None);
+        Attempt { request, plan, process, container, cgroup, birth, devices, master, sources }
+    }
+
+    /// From the state directory to a process that is ready.
+    pub(super) fn run(&mut self, host: &Host, config: &[u8], files: Vec<OwnedFd>) -> Result<()> {
+        self.container.dir.save_config(config)?;
+
+        // 3  the cgroup is limited and guarded while it is empty
+        let placement = self.make_cgroup(host)?;
+
+        self.make_rdt_group()?;
+
+        // 4  what the child needs of the host
+        let gate = self.request.gate.then(|| {
+            self.container.dir.make_gate()?;
+            self.container.dir.open_gate_for_init()
+        });
+        let gate = gate.transpose()?;
+        let mut cradle = Cradle { return_to_own: true, ..Cradle::default() };
+        if let Placement::Into(cgroup) = placement {
+            cradle.cgroup = Some(cgroup);
+        }
+        if gate.is_some() && self.container.record.agent.is_some() {
+            cradle.page = Some(self.container.dir.make_listener_page()?);
+        }
+        let mut setup = self.joins(&files, &mut cradle, gate.as_ref())?;
+        setup.unprivileged = host.unprivileged;
+        let namespaces = &self.plan.namespaces;
+        setup.oom_score_by_parent = limits::oom_score_is_ours(namespaces, host.unprivileged);
+        if namespaces.has(flag::USER) {
+            limits::raise_hard(&self.process.limits.rlimits);
+        }
+        let script = script::init(self.plan, self.process, &setup);
+
+        // 5  from here on there is a process
+        let birth = birth::begin(script, &cradle)?;
+        if self.request.detach {
+            // Nobody waits in the foreground: a signal may end a create that hangs.
+            signal::set_mask(birth.mask).doing(|| "restore the signal mask")?;
+        }
+        self.birth = Some(birth);
+        drop((files, gate));
+
+        // 6  it is served until it is ready
+        self.serve(host)
+    }
+
+    fn make_cgroup(&mut self, host: &Host) -> Result<Placement> {
+        let Some(plan) = &self.plan.cgroup else {
+            self.container.dir.save_intent(&self.container.record)?;
+            return Ok(Placement::Inherit);
+        };
+        let rootless = self.request.rootless.unwrap_or(host.unprivileged || host.in_userns);
+        let mut driver = Fs::new(rootless);
+        driver.intend(plan)?;
+        self.container.record.cgroup = Some(driver.record().clone());
+        self.container.dir.save_intent(&self.container.record)?;
+        let placement = driver.prepare(plan)?;
+        self.container.record.cgroup = Some(driver.record().clone());
+        self.cgroup = Some(driver);
+        self.container.dir.save_intent(&self.container.record)?;
+        Ok(placement)
+    }
+
+    fn make_rdt_group(&mut self) -> Result<()> {
+        let Some(plan) = &self.plan.intel_rdt else { return Ok(()) };
+        let record = self.container.record.intel_rdt.insert(Resctrl::host().intend(plan)?).clone();
+        self.container.dir.save_intent(&self.container.record)?;
+        Resctrl::host().prepare(plan, &record)
+    }
+
+    /// Who joins and makes which namespaces: see `Namespaces::needs_stage`.
+    fn joins(
+        &self,
+        files: &[OwnedFd],
+        cradle: &mut Cradle,
+        gate: Option<&OwnedFd>,
+    ) -> Result<InitSetup> {
+        let namespaces = &self.plan.namespaces;
+        let stage = namespaces.needs_stage();
+        cradle.namespaces = if stage { 0 } else { namespaces.new };
+        let mut joins = Vec::new();
+        for (joined, file) in namespaces.joined.iter().zip(files) {
+            if joined.flag == flag::PID && !stage {
+                cradle.pid_namespace = Some(file.as_raw_fd());
+            } else {
+                let (fd, field) = (file.as_raw_fd(), joined.field.clone());
+                joins.push(OpenNamespace { fd, flag: joined.flag, field });
+            }
+        }
+        let keep_below = 3 + self.request.passed.count;
+        let unmount = if self.plan.no_pivot { preflight::host_mounts()? } else { Vec::new() };
+        let gate = gate.map(AsRawFd::as_raw_fd);
+        Ok(InitSetup { joins, gate, keep_below, unmount, ..InitSetup::default() })
+    }
+
+    fn serve(&mut self, host: &Host) -> Result<()> {
+        loop {
+            let Some(birth) = self.birth.as_mut() else { return Ok(()) };
+            match birth.listen()? {
+                Event::Maps => {
+                    let namespaces = &self.plan.namespaces;
+                    idmap::write(birth.pid, namespaces, host.unprivileged)?;
+                    if limits::oom_score_is_ours(namespaces, host.unprivileged) {
+                        limits::set_oom_score(birth.pid, &self.process.limits)?;
+                    }
+                    birth.answer(None)?;
+                }
+                Event::NetDevices => {
+                    let moved = net_devices::move_in(&self.plan.net_devices, birth.pid)?;
+                    self.devices = Some(moved);
+                    birth.answer(None)?;
+                }
+                Event::Source(number) => {
+                    let tree = self.sources.open(self.plan, number, birth.pidfd.as_fd())?;
+                    birth.answer(Some(tree.as_fd()))?;
+                }
+                Event::Console(master, number) => self.terminal(master, number)?,
+                Event::Hooks => self.hooks()?,
+                Event::Ready => return self.ready(),
+                Event::Gone => return Err(Error::new("the child is gone before it was ready")),
+            }
+        }
+    }
+
+    fn terminal(&mut self, master: OwnedFd, number: u32) -> Result<()> {
+        match &self.request.console_socket {
+            Some(socket) => socket.send(master.as_fd(), format!("/dev/pts/{number}").as_bytes()),
+            None => {
+                console::keep_newlines(&master)?;
+                self.master = Some(master);
+                Ok(())
+            }
+        }
+    }
+
+    fn hooks(&mut self) -> Result<()> {
+        let Some(birth) = &self.birth else { return Ok(()) };
+        let state = OciState::new(&self.container.record, Status::Creating, birth.pid).to_json();
+        let run = |kind: Hook, place| hooks::run(kind, self.plan.hooks.of(kind), &state, place);
+        for kind in [Hook::Prestart, Hook::CreateRuntime] {
+            run(kind, hooks::Place::Runtime { cwd: &self.request.bundle })?;
+        }
+        let namespaces = self.container.record.namespaces;
+        run(
+            Hook::CreateContainer,
+            hooks::Place::Container { pidfd: birth.pidfd.as_fd(), namespaces },
+        )?;
+        birth.answer(None)
+    }
+
+    /// 7  the record is complete before the child may pass any gate
+    fn ready(&mut self) -> Result<()> {
+        let Some(birth) = &self.birth else { return Ok(()) };
+        self.container.record.init = Some(state::Process::of(birth.pid)?);
+        self.container.dir.save(&self.container.record)?;
+        if let Some(record) = &self.container.record.intel_rdt {
+            Resctrl::host().add(record, birth.pid)?;
+        }
+        if let Some(socket) = &self.request.pidfd_socket {
+            socket.send(birth.pidfd.as_fd(), b"standard")?;
+        }
+        if let Some(file) = &self.request.pid_file {
+            file.write(birth.pid)?;
+        }
+        if !self.request.gate {
+            self.start_hooks(birth)?;
+        }
+        birth.release(self.request.gate)?;
+        match &self.container.record.agent {
+            // With a gate the filter comes after it: `start` hands the listener over.
+            Some(agent) if !self.request.gate => {
+                let Birth { page, pid, .. } = *birth;
+                let process = Notified { page, pid, pidfd: birth.pidfd.as_fd() };
+                let status = (Status::Created, pid);
+                // A child that has ended has said why: whoever waits for its start hears it.
+                listener::hand_over(&process, agent, &self.container.record, status)?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Without a gate there is no `start` to run them.
+    fn start_hooks(&self, birth: &Birth) -> Result<()> {
+        let hooks = self.plan.hooks.of(Hook::StartContainer);
+        let record = &self.container.record;
+        let state = OciState::new(record, Status::Created, birth.pid).to_json();
+        let (pidfd, namespaces) = (birth.pidfd.as_fd(), record.namespaces);
+        hooks::run(
+            Hook::StartContainer,
+            hooks,
+            &state,
+            hooks::Place::Container { pidfd, namespaces },
+        )
+    }
+
+    pub(super) fn succeed(self) -> Result<Created> {
+        let gone = || Error::new("there is no child");
+        let (container, master) = (self.container, self.master);
+        Ok(Created { container, birth: self.birth.ok_or_else(gone)?, master })
+    }
+
+    /// Removes everything in the order opposite to that in which it was made; the error
+    /// of the attempt, which may be explained by what the kernel counted in the cgroup.
+    pub(super) fn take_back(mut self, error: Error) -> Error {
+        let clean = |what: &str, result: Result<()>| {
+            if let Err(error) = result {
+                tracing::warn!("clean up: {what}: {error}");
+            }
+        };
+        if let Some(devices) = &mut self.devices {
+            devices.give_back();
+        }
+        if let Some(birth) = &self.birth {
+            clean("kill the container's first process", birth.abort());
+        }
+        if let Some(driver) = &self.cgroup {
+            clean("remove the cgroup", cgroup::remove(driver.record()));
+        }
+        if let Some(record) = &self.container.record.intel_rdt {
+            clean("remove the resctrl group", Resctrl::host().remove(record));
+        }
+        if let Some(file) = &self.request.pid_file {
+            clean("remove the pid file", file.remove());
+        }
+        clean("remove the state", self.container.dir.remove());
+        error
+    }
+}

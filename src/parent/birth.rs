@@ -1,0 +1,328 @@
+//! The clone, and the conversation with the child until it is ready (see
+//! [`crate::sync`]).
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use crate::child::{self, Call, Script};
+use crate::error::{Doing, Error, Result, errno_text};
+use crate::plan::field::Field;
+use crate::plan::namespaces::flag;
+use crate::sync::{self, Frame, Kind};
+use crate::sys::clone::{self, Side};
+use crate::sys::page::SharedPage;
+use crate::sys::pidfd::Exit;
+use crate::sys::{RawFd, fs, mem, ns, pidfd, signal, sock};
+
+/// `PROC_SUPER_MAGIC` and the inode number of its root.
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+const PROC_ROOT_INODE: u64 = 1;
+
+/// How the child comes into the world.
+#[derive(Debug, Default)]
+pub struct Cradle {
+    /// `CLONE_NEW*` of the first clone.
+    pub namespaces: u64,
+    /// The cgroup to be born in.
+    pub cgroup: Option<OwnedFd>,
+    /// A pid namespace to be born in: its file, or the pidfd of a process in it.
+    pub pid_namespace: Option<RawFd>,
+    /// The file behind the page that is shared with the child, where another `rt` has to
+    /// find it again.
+    pub page: Option<OwnedFd>,
+    /// Later children are to be born in our own pid namespace again.
+    pub return_to_own: bool,
+}
+
+/// A process between clone3 and execve.
+#[derive(Debug)]
+pub struct Birth {
+    script: Script,
+    link: OwnedFd,
+    /// What the child says without a system call.
+    pub page: &'static SharedPage,
+    /// Its pid in our namespace.
+    pub pid: i32,
+    /// The process.
+    pub pidfd: OwnedFd,
+    /// The signals that the caller had blocked.
+    pub mask: signal::Mask,
+    ready: bool,
+}
+
+/// What the child wants, or has become.
+#[derive(Debug)]
+pub enum Event {
+    /// Id mappings.
+    Maps,
+    /// Network devices of the host.
+    NetDevices,
+    /// The tree of a mount source.
+    Source(u32),
+    /// Its terminal is made: the master, and N of /dev/pts/N.
+    Console(OwnedFd, u32),
+    /// Hooks to be run.
+    Hooks,
+    /// All is done; an [`Birth::release`] lets it go on.
+    Ready,
+    /// It runs the program, or has ended since it was ready: its pidfd tells.
+    Gone,
+}
+
+/// Clones. All signals are blocked from here on, in both processes: a signal must find
+/// neither a child without a parent's ear nor a parent without its child (R: lost
+/// SIGCHLD is the classic hang).
+pub fn begin(script: Script, cradle: &Cradle) -> Result<Birth> {
+    let proc = open_proc()?;
+    let (ours, theirs) = sock::pair().doing(|| "make a socket pair")?;
+    let (ours, theirs) = (mem::own(ours), mem::own(theirs));
+    let page = cradle.page.as_ref().map(AsRawFd::as_raw_fd);
+    let page = SharedPage::map(page).doing(|| "map a shared page")?;
+    let mask = signal::set_mask(signal::Mask::ALL).doing(|| "block signals")?;
+    let enter = |target| enter_pid_namespace(target, cradle.return_to_own);
+    let restore = cradle.pid_namespace.map(enter).transpose()?;
+    let cgroup = cradle.cgroup.as_ref().map(AsRawFd::as_raw_fd);
+    let side = clone::clone3(cradle.namespaces, false, cgroup);
+    let (pid, pidfd) = match side {
+        Ok(Side::Child) => {
+            let link = theirs.as_raw_fd();
+            fs::close(ours.as_raw_fd());
+            child::enter(script, link, proc.as_raw_fd(), page)
+        }
+        Ok(Side::Parent { pid, pidfd }) => (pid, mem::own(pidfd)),
+        Err(errno) => {
+            // Nothing was started: the caller's mask is its own again.
+            signal::set_mask(mask).doing(|| "restore the signal mask")?;
+            return Err(clone_error(errno, cradle));
+        }
+    };
+    drop(theirs);
+    if let Some(own) = restore.flatten() {
+        ns::setns(own.as_raw_fd(), flag::PID).doing(|| "return to the own pid namespace")?;
+    }
+    Ok(Birth { script, link: ours, page, pid, pidfd, mask, ready: false })
+}
+
+/// Has children born in another pid namespace; the file of our own, to return by.
+fn enter_pid_namespace(target: RawFd, and_return: bool) -> Result<Option<OwnedFd>> {
+    let open = || fs::openat(libc::AT_FDCWD, c"/proc/self/ns/pid", libc::O_RDONLY, 0);
+    let own = and_return.then(open).transpose().doing(|| "open /proc/self/ns/pid")?.map(mem::own);
+    ns::setns(target, flag::PID).doing(|| "join the pid namespace")?;
+    Ok(own)
+}
+
+/// The host's procfs, before anything of a container is near: it must be a whole procfs
+/// with nothing mounted over it (R2).
+fn open_proc() -> Result<OwnedFd> {
+    let flags = libc::O_PATH | libc::O_DIRECTORY;
+    let fd = mem::own(fs::openat(libc::AT_FDCWD, c"/proc", flags, 0).doing(|| "open /proc")?);
+    let magic = fs::fs_magic(fd.as_raw_fd()).doing(|| "look at /proc")?;
+    let inode = fs::fstat(fd.as_raw_fd()).doing(|| "look at /proc")?.st_ino;
+    if magic != PROC_SUPER_MAGIC || inode != PROC_ROOT_INODE {
+        return Err(Error::new("/proc is not a proc file system").hint("mount one there"));
+    }
+    Ok(fd)
+}
+
+fn clone_error(errno: Errno, cradle: &Cradle) -> Error {
+    let error = Error::new("clone3 for the container's first process").step("clone").errno(errno);
+    match errno {
+        Errno::ENOSPC => error.hint("see /proc/sys/user/max_*_namespaces"),
+        Errno::EBUSY if cradle.cgroup.is_some() => {
+            error.hint("the cgroup has controllers for its children, so it cannot hold processes")
+        }
+        Errno::EPERM if cradle.namespaces & flag::USER == 0 => {
+            error.hint("not root: add a user namespace with id mappings to config.json")
+        }
+        Errno::ENOSYS => error.hint("rt needs Linux 5.14 or later"),
+        Errno::EAGAIN => error.hint("see pids.max of the cgroups on the way and RLIMIT_NPROC"),
+        _ => error,
+    }
+}
+
+impl Birth {
+    /// The next thing that the child wants.
+    pub fn listen(&mut self) -> Result<Event> {
+        let received = sync::receive(self.link.as_raw_fd()).doing(|| "hear from the child")?;
+        let Some(sync::Received { frame, fd, text, text_length }) = received else {
+            return if self.ready { Ok(Event::Gone) } else { Err(self.death()) };
+        };
+        let fd = (fd >= 0).then(|| mem::own(fd));
+        match (frame.kind, fd) {
+            (Kind::Maps, _) => Ok(Event::Maps),
+            (Kind::NetDevices, _) => Ok(Event::NetDevices),
+            (Kind::Source, _) => Ok(Event::Source(frame.arg as u32)),
+            (Kind::Hooks, _) => Ok(Event::Hooks),
+            (Kind::Console, Some(master)) => Ok(Event::Console(master, frame.arg as u32)),
+            (Kind::Born, Some(pidfd)) => {
+                self.adopt(frame.arg as i32, pidfd)?;
+                self.listen()
+            }
+            (Kind::Ready, _) => {
+                self.ready = true;
+                Ok(Event::Ready)
+            }
+            (Kind::Failed, _) => {
+                // It is on its way out; nobody else reaps it.
+                let _ = pidfd::wait(self.pidfd.as_fd(), false);
+                Err(self.failure(frame, &text[..text_length]))
+            }
+            (kind, _) => Err(Error::new(format!("the child sent an unexpected {kind:?}"))),
+        }
+    }
+
+    /// Waits until the child runs the program; its failure is the error.
+    pub fn wait_until_started(&mut self) -> Result<()> {
+        loop {
+            if let Event::Gone = self.listen()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Answers what the child asked for.
+    pub fn answer(&self, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        self.ack(0, fd)
+    }
+
+    /// Lets the child go on to the program. With `leaving`, nobody will hear what it has
+    /// to say after this.
+    pub fn release(&self, leaving: bool) -> Result<()> {
+        self.ack(leaving.into(), None)
+    }
+
+    fn ack(&self, arg: u64, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        let fd = fd.map(|fd| fd.as_raw_fd());
+        match sync::send(self.link.as_raw_fd(), Frame::new(Kind::Ack, arg), &[], fd) {
+            // It died while we worked: the next frame, or its end, says why.
+            Err(Errno::EPIPE) => Ok(()),
+            other => other.doing(|| "answer the child"),
+        }
+    }
+
+    /// The stage has made the real child and exits.
+    fn adopt(&mut self, pid: i32, pidfd: OwnedFd) -> Result<()> {
+        let stage = std::mem::replace(&mut self.pidfd, pidfd);
+        pidfd::wait(stage.as_fd(), false).doing(|| "wait for the stage")?;
+        self.pid = pid;
+        Ok(())
+    }
+
+    /// Kills and reaps.
+    pub fn abort(&self) -> Result<()> {
+        match pidfd::send_signal(self.pidfd.as_fd(), libc::SIGKILL) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(errno) => return Err(errno).doing(|| "kill the child"),
+        }
+        match pidfd::wait(self.pidfd.as_fd(), false) {
+            Ok(_) | Err(Errno::ECHILD) => Ok(()),
+            Err(errno) => Err(errno).doing(|| "reap the child"),
+        }
+    }
+
+    /// The child is gone without a word: the shared page still says where it was.
+    fn death(&self) -> Error {
+        use std::sync::atomic::Ordering::Relaxed;
+        let index = self.page.step.load(Relaxed) as usize;
+        let how = match pidfd::wait(self.pidfd.as_fd(), false) {
+            Ok(Some(Exit::Signal(signal))) => format!("was killed by signal {signal}"),
+            Ok(Some(Exit::Code(code))) => format!("exited with code {code}"),
+            _ => "is gone".to_owned(),
+        };
+        let step = self.script.describe(index);
+        Error::new(format!("{step}: container init {how} meanwhile"))
+            .step(self.script.name(index))
+            .field(&self.script.field(index, Call::None, usize::MAX))
+    }
+
+    /// Turns the numbers of a `Failed` frame into words.
+    fn failure(&self, frame: Frame, text: &[u8]) -> Error {
+        let (index, errno) = (frame.step.into(), Errno::from_raw(frame.errno));
+        let call = Call::from_byte(frame.call);
+        if call == Call::Lookup {
+            return self.not_found(errno);
+        }
+        let mut what = self.script.describe(index);
+        if call == Call::Exec {
+            let name = self.script.argv.strings().next().unwrap_or_default();
+            what = format!("exec {}", name.to_string_lossy());
+        } else if !call.describe().is_empty() {
+            what += ": ";
+            what += call.describe();
+        }
+        let field = self.script.field(index, call, frame.arg as usize);
+        let mut error = Error::new(what).step(self.script.name(index)).field(&field).errno(errno);
+        // The kernel's messages start with a level: `e tmpfs: Bad value for 'size'`.
+        let text = String::from_utf8_lossy(text);
+        if let Some(said) = text.trim().get(2..).filter(|said| !said.is_empty()) {
+            error = error.detail(said);
+        }
+        match hint(call, errno, self.script.name(index)) {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+
+    /// In the words that engines look for.
+    fn not_found(&self, errno: Errno) -> Error {
+        let name = self.script.argv.strings().next().unwrap_or_default().to_string_lossy();
+        let why = match errno {
+            Errno::ENOENT if !name.contains('/') => "executable file not found in $PATH".to_owned(),
+            Errno::EISDIR => format!("is a directory: {}", errno_text(Errno::EACCES)),
+            errno => errno_text(errno),
+        };
+        Error::new(format!("exec: {name:?}: {why}"))
+            .step("find-program")
+            .field(&Field::of("process.args"))
+    }
+}
+
+/// What the person can do, where it is known.
+fn hint(call: Call, errno: Errno, step: &str) -> Option<&'static str> {
+    match (step, call, errno) {
+        ("mount", Call::FsConfigCreate, Errno::EPERM) => Some(
+            "a user namespace may mount this only when nothing is mounted over parts of the \
+             host's own one (the kernel's mount_too_revealing)",
+        ),
+        ("mount", Call::MountSetattr, Errno::EPERM) => {
+            Some("the host has attributes on the source's mount that a user namespace keeps locked")
+        }
+        ("mount", Call::FsPick | Call::MountSetattr, Errno::EINVAL) => {
+            Some("only a mount point can be changed")
+        }
+        ("mount", Call::FsOpen, Errno::ENODEV) => Some("the kernel does not know this type"),
+        ("mount", Call::OpenTarget, Errno::ELOOP) => Some(
+            "links lead round in circles; or this is proc or sysfs, which must be mounted on \
+             ordinary directory, without a link on the way",
+        ),
+        ("console", Call::NotDevpts, _) => Some("mount a devpts at /dev/pts"),
+        ("keyring", _, Errno::EDQUOT) => Some(
+            "the user has too many keys: see /proc/sys/kernel/keys/maxkeys and maxbytes, or use \
+             --no-new-keyring",
+        ),
+        ("cpu-affinity", _, Errno::EINVAL) => {
+            Some("none of these processors is online and in the container's cpuset")
+        }
+        ("memory-policy", _, Errno::EINVAL) => {
+            Some("the machine, or the container's cpuset, does not have these nodes")
+        }
+        ("scheduler", _, Errno::EPERM) => Some(
+            "this policy, or a lower nice value, needs CAP_SYS_NICE on the host; a deadline \
+             process scheduler can't be used together with AllowedCPUs (resources.cpu.cpus)",
+        ),
+        ("capabilities", _, Errno::EPERM) => {
+            Some("the runtime does not have all of these capabilities itself")
+        }
+        ("rlimit", _, Errno::EPERM) => {
+            Some("raising a hard limit needs CAP_SYS_RESOURCE on the host")
+        }
+        ("write-proc", Call::OpenTarget, Errno::EXDEV) => {
+            Some("something is mounted over this part of the host's /proc")
+        }
+        ("bind-root", Call::OpenSource, Errno::EACCES) => {
+            Some("root of the user namespace must be able to reach the bundle's rootfs")
+        }
+        _ => None,
+    }
+}

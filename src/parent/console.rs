@@ -1,0 +1,189 @@
+//! Handing a descriptor to the caller: the terminal (`--console-socket`) and the pidfd
+//! (`--pidfd-socket`). One message on a stream socket of the caller's.
+
+use std::io::IsTerminal;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use nix::sys::termios::{OutputFlags, SetArg, tcgetattr, tcsetattr};
+
+use crate::error::{Doing, Error, Kind, Result};
+use crate::sys::{RawFd, fs, io, mem, sock};
+
+/// How long the caller may take: it has asked for the descriptor, so it is there.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The kernel takes this much as a whole or not at all.
+const PIECE: usize = 16 << 10;
+
+/// Whether the terminal that the process wants can be given to somebody.
+pub fn check(terminal: bool, detach: bool, socket: bool) -> Result<()> {
+    let refuse = |what: &str| Err(Error::new(what).kind(Kind::Invalid));
+    match (terminal, detach, socket) {
+        (true, true, false) => {
+            refuse("cannot allocate tty if rt will detach without setting console socket")
+        }
+        (false, _, true) | (_, false, true) => {
+            refuse("cannot use console socket if rt will not detach or allocate tty")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Keeps the terminal from writing `\r\n` for `\n` when the foreground has no terminal of
+/// its own: what comes out goes to a file or a pipe then. A real terminal on the other side
+/// is made raw and gets both characters as they are.
+pub fn keep_newlines(master: &OwnedFd) -> Result<()> {
+    if std::io::stdin().is_terminal() {
+        return Ok(());
+    }
+    let set = || {
+        let mut mode = tcgetattr(master)?;
+        mode.output_flags.remove(OutputFlags::ONLCR);
+        tcsetattr(master, SetArg::TCSANOW, &mode)
+    };
+    set().doing(|| "set up the terminal")
+}
+
+/// A connection to the caller's socket, made before anything else: a mistake in the path
+/// costs nothing then.
+#[derive(Debug)]
+pub struct Socket {
+    socket: OwnedFd,
+    path: PathBuf,
+}
+
+impl Socket {
+    /// Connects. A relative path counts from the current directory, and one longer than
+    /// the 107 bytes of unix(7) is as good as any other.
+    pub fn connect(path: &Path) -> Result<Self> {
+        let what = || format!("connect to the socket {}", path.display());
+        let target = open(path)?;
+        let kind = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket = socket(AddressFamily::Unix, SockType::Stream, kind, None).doing(what)?;
+        let link = format!("/proc/self/fd/{}", target.as_raw_fd());
+        let address = UnixAddr::new(link.as_str()).doing(what)?;
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            match connect(socket.as_raw_fd(), &address) {
+                Ok(()) => return Ok(Socket { socket, path: path.to_owned() }),
+                // The queue of the listener is full.
+                Err(Errno::EAGAIN) if Instant::now() < give_up => {
+                    io::poll(&mut [], 10).doing(what)?;
+                }
+                Err(Errno::EAGAIN) => {
+                    let text = format!("nobody has accepted for {} s", PATIENCE.as_secs());
+                    return Err(Error::new(what()).detail(text));
+                }
+                Err(Errno::ECONNREFUSED) => {
+                    let error = Error::new(what()).errno(Errno::ECONNREFUSED);
+                    return Err(error.hint("nobody listens on it"));
+                }
+                Err(errno) => return Err(errno).doing(what),
+            }
+        }
+    }
+
+    /// Sends the descriptor with its name, or with a longer text. Nobody has to read it
+    /// before `rt` goes away, unless the text is longer than the socket's buffer.
+    pub fn send(&self, fd: BorrowedFd<'_>, text: &[u8]) -> Result<()> {
+        let what = || format!("send a descriptor to the socket {}", self.path.display());
+        // Whoever receives it expects one as it comes from open(2).
+        io::set_nonblocking(fd, false).doing(what)?;
+        let give_up = Instant::now() + PATIENCE;
+        let (first, rest) = text.split_at(text.len().min(PIECE));
+        self.push(first, &[fd.as_raw_fd()], give_up).doing(what)?;
+        rest.chunks(PIECE).try_for_each(|piece| self.push(piece, &[], give_up)).doing(what)
+    }
+
+    fn push(&self, piece: &[u8], fds: &[RawFd], give_up: Instant) -> Result<(), Errno> {
+        loop {
+            match sock::send(self.socket.as_raw_fd(), piece, fds) {
+                Err(Errno::EAGAIN) if Instant::now() < give_up => {
+                    let mut fds = [io::interest(self.socket.as_raw_fd(), libc::POLLOUT)];
+                    io::poll(&mut fds, 100)?;
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+/// The socket itself, so that its name may be of any length.
+fn open(path: &Path) -> Result<OwnedFd> {
+    let what = || format!("open the socket {}", path.display());
+    let c_path = std::ffi::CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Errno::EINVAL)
+        .doing(what)?;
+    let target = fs::openat(libc::AT_FDCWD, &c_path, libc::O_PATH, 0).map(mem::own).doing(what)?;
+    let mode = fs::fstat(target.as_raw_fd()).doing(what)?.st_mode;
+    if mode & libc::S_IFMT != libc::S_IFSOCK {
+        return Err(Error::new(what()).detail("it is not a socket"));
+    }
+    Ok(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_terminal_needs_somebody_to_have_it() {
+        for (terminal, detach, socket, fine) in [
+            (false, false, false, true),
+            (false, true, false, true),
+            (true, false, false, true),
+            (true, true, true, true),
+            (true, true, false, false),
+            (true, false, true, false),
+            (false, true, true, false),
+            (false, false, true, false),
+        ] {
+            let case = format!("{terminal} {detach} {socket}");
+            assert_eq!(check(terminal, detach, socket).is_ok(), fine, "{case}");
+        }
+    }
+
+    fn socket_here(path: &Path) -> OwnedFd {
+        let kind = SockFlag::SOCK_CLOEXEC;
+        let idle = socket(AddressFamily::Unix, SockType::Stream, kind, None).expect("a socket");
+        let address = UnixAddr::new(path).expect("an address");
+        nix::sys::socket::bind(idle.as_raw_fd(), &address).expect("bound");
+        idle
+    }
+
+    #[test]
+    fn a_descriptor_goes_through_a_socket_with_a_long_name() {
+        let directory = std::env::temp_dir().join(format!("rt-console-{}", std::process::id()));
+        let deep = directory.join("d".repeat(150));
+        std::fs::create_dir_all(&deep).expect("directories");
+        let path = deep.join("socket");
+        let short = directory.join("s");
+        let listener = UnixListener::bind(&short).expect("a listener");
+        std::fs::rename(&short, &path).expect("renamed");
+        let socket = Socket::connect(&path).expect("connected");
+        let (reader, _writer) = io::pipe().expect("a pipe");
+        socket.send(reader.as_fd(), b"/dev/pts/7").expect("sent");
+        let (accepted, _) = listener.accept().expect("accepted");
+        let mut name = [0; 64];
+        let (length, fds) = sock::receive(accepted.as_raw_fd(), &mut name).expect("received");
+        assert_eq!(&name[..length], b"/dev/pts/7");
+        assert!(fds[0] > 2);
+        fs::close(fds[0]);
+        // Bound, but nobody listens.
+        let idle = socket_here(&short);
+        let error = Socket::connect(&short).expect_err("refused").to_string();
+        assert!(error.contains("nobody listens on it"), "{error}");
+        let error = Socket::connect(&directory).expect_err("refused").to_string();
+        assert!(error.ends_with("it is not a socket"), "{error}");
+        drop(idle);
+        let _ = std::fs::remove_dir_all(&directory);
+    }
+}

@@ -1,0 +1,259 @@
+//! Runs hooks. Process: `rt`, in the namespaces of the host.
+//!
+//! ```text
+//!  rt ── clone3 ──▶ stage ── setns, clone3 ──▶ the hook
+//!   │                 │ subreaper: gets the hook's orphans
+//!   │ ◀── report ──── │ how the hook ended, or which call failed
+//!   │ ◀──────────────── output ───────────────── │ stdout and stderr; the tail is kept
+//! ```
+//!
+//! The stage is there because joining a pid namespace counts for children only, and so
+//! that nothing about `rt` itself changes: no namespace to go back to, no orphans of a
+//! hook among its children. What the hook leaves behind when it succeeds is let go; when
+//! it fails or takes too long, all that came from it is killed ([`tree`]).
+
+mod files;
+mod outcome;
+mod stage;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+pub use self::files::check_files;
+use self::outcome::Outcome;
+use self::stage::{Join, Stage};
+use self::tail::Tail;
+use crate::error::{Doing, Error, Result};
+use crate::plan::hooks::{Hook, Kind};
+use crate::sys::clone::{self, Side};
+use crate::sys::page::CArray;
+use crate::sys::signal::{self, Blocked, Mask};
+use crate::sys::{fs, io, mem, pidfd};
+
+/// Signals that end a hook early: without a timeout there would be no other way out.
+const INTERRUPTS: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+
+/// Where a hook runs.
+#[derive(Debug, Clone, Copy)]
+pub enum Place<'a> {
+    /// In the namespaces of the runtime.
+    Runtime {
+        /// Working directory.
+        cwd: &'a Path,
+    },
+    /// In those of a container. The root is that of its first process, which need not be
+    /// the one of its mount namespace, and the working directory too: never a directory of the image's choice (CVE-2025-23266).
+    Container {
+        /// Its first process.
+        pidfd: BorrowedFd<'a>,
+        /// Which namespaces it does not share with the runtime: `CLONE_NEW*`.
+        namespaces: u64,
+    },
+}
+
+/// Runs the hooks of one kind in their order, each with the state on stdin.
+///
+/// # Errors
+/// The first hook that fails, with what it wrote last. A `poststop` hook only causes a
+/// warning, and the others still run (runtime.md, "Lifecycle").
+pub fn run(kind: Kind, hooks: &[Hook], state_json: &[u8], place: Place<'_>) -> Result<()> {
+    for (index, hook) in hooks.iter().enumerate() {
+        let begun = Instant::now();
+        let result = run_one(kind, index, hook, state_json, place);
+        let path = hook.path.to_string_lossy();
+        let (microseconds, ok) = (begun.elapsed().as_micros() as u64, result.is_ok());
+        tracing::debug!(hook = %hook.field, %path, microseconds, ok, "hook has run");
+        match result {
+            Err(error) if kind == Kind::Poststop => tracing::warn!("{error}"),
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+fn run_one(
+    kind: Kind,
+    index: usize,
+    hook: &Hook,
+    state_json: &[u8],
+    place: Place<'_>,
+) -> Result<()> {
+    let path = hook.path.to_string_lossy();
+    let what = || format!("error running {kind} hook #{index}: {path}");
+    let begun = Instant::now();
+    let _blocked = Blocked::all().doing(what)?;
+    let interrupts = interrupts().doing(what)?;
+    let mut running = Running::start(hook, state_json, place).doing(what)?;
+    let deadline = hook.timeout.and_then(|timeout| begun.checked_add(timeout));
+    let outcome = running.wait(deadline, interrupts.as_raw_fd()).doing(what)?;
+    let left = running.end(&outcome);
+    let Some(failure) = outcome.failure(hook.timeout) else { return Ok(()) };
+    let mut error = Error::new(what()).field(&hook.field).step(format!("{kind} hook"));
+    let mut detail = failure.text;
+    let last_words = running.tail.line();
+    if !last_words.is_empty() {
+        detail = format!("{detail}: {last_words}");
+    }
+    if left {
+        detail += "; some of its processes could not be killed";
+    }
+    if let Some(hint) = failure.hint {
+        error = error.hint(hint);
+    }
+    Err(error.detail(detail))
+}
+
+/// A descriptor that tells of [`INTERRUPTS`]. What the caller has ignored stays ignored,
+/// although a blocked signal would be told of all the same.
+fn interrupts() -> Result<OwnedFd, Errno> {
+    let mut wanted = Vec::new();
+    for signal in INTERRUPTS {
+        if !signal::is_ignored(signal)? {
+            wanted.push(signal);
+        }
+    }
+    signal::signalfd(Mask::of(&wanted)).map(mem::own)
+}
+
+/// A hook on its way.
+struct Running {
+    stage: OwnedFd,
+    stage_pid: i32,
+    /// The container's first process, to which its pid namespace gives a hook's orphans.
+    adopter: Option<i32>,
+    report: OwnedFd,
+    output: Option<OwnedFd>,
+    tail: Tail,
+}
+
+impl Running {
+    /// Prepares everything that needs memory, then clones.
+    fn start(hook: &Hook, state_json: &[u8], place: Place<'_>) -> Result<Self, Errno> {
+        let stdin = state_file(state_json)?;
+        let (report, report_writer) = io::pipe()?;
+        let (output, output_writer) = io::pipe()?;
+        io::set_nonblocking(&output, true)?;
+        let mut adopter = None;
+        let root;
+        let join = match place {
+            Place::Runtime { .. } => None,
+            Place::Container { pidfd, namespaces } => {
+                let pid = pidfd::pid(pidfd)?;
+                adopter = Some(pid).filter(|_| namespaces & libc::CLONE_NEWPID as u64 != 0);
+                root = root_of(pid, pidfd)?;
+                Some(Join { pidfd: pidfd.as_raw_fd(), namespaces, root: root.as_raw_fd() })
+            }
+        };
+        let mut stage = Stage {
+            path: hook.path.clone(),
+            argv: CArray::new(hook.args.clone()),
+            envp: CArray::new(hook.env.clone()),
+            stdin: stdin.as_raw_fd(),
+            output: output_writer.as_raw_fd(),
+            report: report_writer.as_raw_fd(),
+            cwd: match place {
+                Place::Runtime { cwd } => c_path(cwd)?,
+                Place::Container { .. } => c"/".to_owned(),
+            },
+            join,
+        };
+        match clone::clone3(0, false, None)? {
+            Side::Child => stage::enter(&mut stage),
+            Side::Parent { pid, pidfd } => Ok(Running {
+                stage: mem::own(pidfd),
+                stage_pid: pid,
+                adopter,
+                report,
+                output: Some(output),
+                tail: Tail::default(),
+            }),
+        }
+    }
+
+    /// Waits for the report. The output is read meanwhile: a hook must not block on it.
+    fn wait(&mut self, deadline: Option<Instant>, interrupts: RawFd) -> Result<Outcome, Errno> {
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return Ok(Outcome::TimedOut);
+            }
+            let output = self.output.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+            let mut fds = [
+                io::interest(self.report.as_raw_fd(), libc::POLLIN),
+                io::interest(interrupts, libc::POLLIN),
+                io::interest(output, libc::POLLIN),
+            ];
+            io::poll(&mut fds, io::timeout_ms(left))?;
+            let [report, interrupt, output] = fds.map(|fd| fd.revents != 0);
+            if output && !self.tail.read(self.output.as_ref())? {
+                self.output = None;
+            }
+            if report {
+                let mut record = [0; stage::RECORD];
+                let length = fs::read(self.report.as_raw_fd(), &mut record)?;
+                return Ok(Outcome::from_record(&record[..length]));
+            }
+            if interrupt && let Some(received) = signal::next(interrupts)? {
+                return Ok(Outcome::Interrupted(received.signal));
+            }
+        }
+    }
+
+    /// Takes what was written last, and kills all that came from a hook unless it has
+    /// succeeded. Whether anything is left that should not be.
+    fn end(&mut self, outcome: &Outcome) -> bool {
+        // Bounded: what a hook leaves behind may go on writing. An error here would hide
+        // how the hook itself ended.
+        for _ in 0..16 {
+            if !self.tail.read(self.output.as_ref()).unwrap_or(false) {
+                break;
+            }
+        }
+        !outcome.is_success() && !tree::kill(self.stage_pid, self.adopter)
+    }
+}
+
+impl Drop for Running {
+    /// The stage goes last, also after an error on the way: as long as it is there, no
+    /// orphan can get away. With it goes a hook that still runs.
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = pidfd::send_signal(self.stage.as_fd(), libc::SIGKILL);
+        let _ = pidfd::wait(self.stage.as_fd(), false);
+    }
+}
+
+/// The state in memory: unlike a pipe it takes any size, and nobody has to read it.
+fn state_file(state_json: &[u8]) -> Result<OwnedFd, Errno> {
+    let file = io::memory_file(c"state")?;
+    let mut rest = state_json;
+    while !rest.is_empty() {
+        let written = fs::write(file.as_raw_fd(), rest)?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    fs::rewind(file.as_raw_fd())?;
+    Ok(file)
+}
+
+/// The root directory of a container.
+fn root_of(pid: i32, pidfd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let path = c_path(Path::new(&format!("/proc/{pid}/root")))?;
+    let root = fs::openat(libc::AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0);
+    let root = root.map(mem::own)?;
+    // Still the same process: what was opened is its root and not that of a later one.
+    pidfd::send_signal(pidfd, 0)?;
+    Ok(root)
+}
+
+fn c_path(path: &Path) -> Result<CString, Errno> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)
+}

@@ -1,0 +1,211 @@
+//! Between clone3 and execve of a hook: the quiet zone (its rules are in [`crate::child`]).
+//! Process: first the stage, a child of `rt`; then the hook, a child of the stage. Both
+//! in the namespaces of the container once they are joined.
+
+#![no_implicit_prelude]
+
+use ::core::iter::IntoIterator;
+use ::core::iter::Iterator;
+use ::core::option::Option::{self, None, Some};
+use ::core::result::Result::{self, Err, Ok};
+use ::nix::errno::Errno;
+use ::std::ffi::CString;
+
+use crate::sys::clone::{self, Side};
+use crate::sys::page::CArray;
+use crate::sys::pidfd::{self, Exit};
+use crate::sys::signal::{self, Mask};
+use crate::sys::{RawFd, cred, fs, io, ns};
+
+/// Where the report is in the stage and in the hook: right after stdio.
+const REPORT: RawFd = 3;
+
+/// The length of a report: what, and a number.
+pub(super) const RECORD: usize = 8;
+
+/// What a report is about. Everything from `Isolate` on is a call that failed, with its errno.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub(super) enum What {
+    Exited = 1,
+    Killed = 2,
+    Isolate = 3,
+    Chdir = 4,
+    Stdio = 5,
+    Join = 6,
+    Root = 7,
+    BecomeRoot = 8,
+    Fork = 9,
+    Wait = 10,
+    Exec = 11,
+}
+
+impl What {
+    pub(super) const ALL: [What; 11] = [
+        What::Exited,
+        What::Killed,
+        What::Isolate,
+        What::Chdir,
+        What::Stdio,
+        What::Join,
+        What::Root,
+        What::BecomeRoot,
+        What::Fork,
+        What::Wait,
+        What::Exec,
+    ];
+}
+
+/// Namespaces to join.
+pub(super) struct Join {
+    pub(super) pidfd: RawFd,
+    pub(super) namespaces: u64,
+    /// The directory to make the root.
+    pub(super) root: RawFd,
+}
+
+/// What the stage needs.
+pub(super) struct Stage {
+    pub(super) path: CString,
+    pub(super) argv: CArray,
+    pub(super) envp: CArray,
+    pub(super) stdin: RawFd,
+    pub(super) output: RawFd,
+    pub(super) report: RawFd,
+    pub(super) cwd: CString,
+    pub(super) join: Option<Join>,
+}
+
+/// Runs the hook and reports how it ended.
+pub(super) fn enter(stage: &mut Stage) -> ! {
+    if let Err((what, errno)) = prepare(stage) {
+        report(stage.report, what, errno as i32);
+        clone::exit(1);
+    }
+    match clone::clone3(0, false, None) {
+        Ok(Side::Child) => become_hook(stage),
+        Ok(Side::Parent { pidfd, .. }) => supervise(pidfd),
+        Err(errno) => report(REPORT, What::Fork, errno as i32),
+    }
+    // What was left behind by a hook that failed comes to this process, and `rt` finds it
+    // here. It kills this process when it is done, and its own death does so too.
+    wait_for_end(-1);
+    clone::exit(1)
+}
+
+/// Waits for the hook itself, not for those who hold its output.
+fn supervise(hook: RawFd) {
+    // Otherwise the output would never end.
+    let _ = fs::close_range(0, 2, 0);
+    match pidfd::wait_raw(hook, false) {
+        Ok(Some(Exit::Code(code))) => {
+            report(REPORT, What::Exited, code);
+            if code == 0 {
+                clone::exit(0);
+            }
+        }
+        Ok(Some(Exit::Signal(signal))) => report(REPORT, What::Killed, signal),
+        Ok(None) => report(REPORT, What::Wait, Errno::ECHILD as i32),
+        Err(errno) => report(REPORT, What::Wait, errno as i32),
+    }
+}
+
+fn prepare(stage: &Stage) -> Result<(), (What, Errno)> {
+    let at = |what: What| move |errno: Errno| (what, errno);
+    cred::set_child_subreaper(true).map_err(at(What::Isolate))?;
+    if let Some(join) = &stage.join {
+        enter_container(join)?;
+    }
+    fs::chdir(&stage.cwd).map_err(at(What::Chdir))?;
+    check_cwd().map_err(at(What::Chdir))?;
+    for (from, to) in [(stage.stdin, 0), (stage.output, 1), (stage.output, 2)] {
+        fs::dup3(from, to, 0).map_err(at(What::Stdio))?;
+    }
+    fs::dup3(stage.report, REPORT, ::libc::O_CLOEXEC).map_err(at(What::Stdio))?;
+    // Before anything is born in the pid namespace, where it could be looked into (R4, R6).
+    fs::close_range(4, u32::MAX, 0).map_err(at(What::Stdio))?;
+    // Only now: a change of user clears it.
+    die_with_parent().map_err(at(What::Isolate))
+}
+
+fn enter_container(join: &Join) -> Result<(), (What, Errno)> {
+    // The memory is a copy of `rt`'s (CVE-2016-9962).
+    cred::set_dumpable(false).map_err(|errno| (What::Isolate, errno))?;
+    if join.namespaces != 0 {
+        ns::setns(join.pidfd, join.namespaces).map_err(|errno| (What::Join, errno))?;
+    }
+    fs::fchdir(join.root).map_err(|errno| (What::Root, errno))?;
+    fs::chroot(c".").map_err(|errno| (What::Root, errno))?;
+    if join.namespaces & ::libc::CLONE_NEWUSER as u64 == 0 {
+        return Ok(());
+    }
+    // Whoever joins a user namespace has its rights, but is nobody in it.
+    match cred::setgroups(&[]) {
+        // user_namespaces(7): setgroups is denied where an ordinary user made the mapping.
+        Ok(()) | Err(Errno::EPERM) => {}
+        Err(errno) => return Err((What::BecomeRoot, errno)),
+    }
+    cred::setresgid(0).map_err(|errno| (What::BecomeRoot, errno))?;
+    cred::setresuid(0).map_err(|errno| (What::BecomeRoot, errno))?;
+    // The kernel decides anew at a change of user.
+    cred::set_dumpable(false).map_err(|errno| (What::Isolate, errno))
+}
+
+/// A working directory out of the root's reach would be a door to the host (CVE-2024-21626).
+fn check_cwd() -> Result<(), Errno> {
+    let mut buffer = [0u8; 4096];
+    match fs::getcwd(&mut buffer) {
+        Ok(cwd) if cwd.first() == Some(&b'/') => Ok(()),
+        // Longer than a path may be, but inside: the kernel found the root on its way up.
+        Err(Errno::ENAMETOOLONG | Errno::ERANGE) => Ok(()),
+        Ok(_) => Err(Errno::EPERM),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// From here on nobody waits for us when `rt`, or the stage, is killed.
+fn die_with_parent() -> Result<(), Errno> {
+    cred::set_parent_death_signal(::libc::SIGKILL)?;
+    // It could have died before: then nobody holds the other end of the report.
+    if wait_for_end(0) {
+        clone::exit(1);
+    }
+    Ok(())
+}
+
+/// Waits until nobody can read the report any more.
+fn wait_for_end(timeout_ms: i32) -> bool {
+    let mut fds = [io::interest(REPORT, 0)];
+    ::core::matches!(io::poll(&mut fds, timeout_ms), Ok(1..))
+}
+
+fn become_hook(stage: &mut Stage) -> ! {
+    let errno = match isolate() {
+        Ok(()) => clone::execve(&stage.path, &stage.argv, &mut stage.envp, None),
+        Err(errno) => {
+            report(REPORT, What::Isolate, errno as i32);
+            clone::exit(1)
+        }
+    };
+    report(REPORT, What::Exec, errno as i32);
+    clone::exit(127)
+}
+
+/// A session of its own: no terminal of the caller's, a process group to be killed.
+fn isolate() -> Result<(), Errno> {
+    die_with_parent()?;
+    cred::setsid()?;
+    // The Rust runtime ignores it; programs expect the default.
+    signal::set_default(::libc::SIGPIPE)?;
+    signal::set_mask(Mask::NONE).map(::core::mem::drop)
+}
+
+fn report(fd: RawFd, what: What, number: i32) {
+    let mut record = [0u8; RECORD];
+    let bytes = (what as i32).to_ne_bytes().into_iter().chain(number.to_ne_bytes());
+    for (slot, byte) in record.iter_mut().zip(bytes) {
+        *slot = byte;
+    }
+    // Without a reader there is nobody to be told.
+    let _ = fs::write(fd, &record);
+}

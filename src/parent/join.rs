@@ -1,0 +1,232 @@
+//! `exec`: another process in a container.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+
+use super::birth::{self, Birth, Cradle, Event};
+use super::console::{self, Socket};
+use super::fds::Passed;
+use super::handover::PidFile;
+use super::limits;
+use super::listener::{self, Notified};
+use crate::error::{Doing, Error, Result};
+use crate::host::Host;
+use crate::plan::field::Field;
+use crate::plan::findings::Findings;
+use crate::plan::mounts::clean;
+use crate::plan::namespaces::flag;
+use crate::plan::script::{self, ExecSetup};
+use crate::plan::{self, Plan, process};
+use crate::resctrl::Resctrl;
+use crate::state::{Agent, Container};
+use crate::sys::{fs, mem, pidfd, sched, signal};
+
+/// What is asked of [`exec()`].
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The container.
+    pub container: &'a Container,
+    /// Its first process, which must be alive.
+    pub init: OwnedFd,
+    /// The configuration that it was created with.
+    pub spec: &'a oci_spec::runtime::Spec,
+    /// What to run.
+    pub process: &'a oci_spec::runtime::Process,
+    /// A cgroup below the container's.
+    pub cgroup: Option<PathBuf>,
+    /// Gets the pid.
+    pub pid_file: Option<PidFile>,
+    /// Gets the terminal.
+    pub console_socket: Option<Socket>,
+    /// Gets a pidfd.
+    pub pidfd_socket: Option<Socket>,
+    /// Descriptors of the caller for the program, after stdio.
+    pub passed: Passed,
+}
+
+/// A process that runs in a container.
+#[derive(Debug)]
+pub struct Joined {
+    /// It.
+    pub birth: Birth,
+    /// Its terminal, where nobody else has got it.
+    pub master: Option<OwnedFd>,
+}
+
+/// Starts a process in a container. On failure it never was.
+pub fn exec(request: &Request<'_>) -> Result<Joined> {
+    let host = Host::probe()?;
+    let mut findings = Findings::default();
+    let process = process::plan(request.process, &request.passed.env, &mut findings);
+    let plan = Plan {
+        personality: plan::limits::personality(request.spec, &mut findings),
+        memory_policy: plan::memory_policy::plan(request.spec, &mut findings),
+        seccomp: plan::seccomp_filter(request.spec, &mut findings),
+        ..Plan::default()
+    };
+    let record = &request.container.record;
+    let keyring = plan::keyring_name(&record.id, &mut findings);
+    for notice in findings.into_result()? {
+        tracing::warn!("{notice}");
+    }
+    let agent = listener::agent(plan.seccomp.as_ref());
+    if agent.is_some() && host.unprivileged {
+        // It would have to be dumpable in sight of the container's processes (R6).
+        let text = "exec by an ordinary user into a container with SCMP_ACT_NOTIFY";
+        return Err(Error::new(text).detail("not supported: only root can take its listener"));
+    }
+    // An ordinary user may not enter the pid namespace before the user namespace.
+    let joins_pids = record.namespaces & flag::PID != 0;
+    let stage = joins_pids && host.unprivileged;
+    let root = entered_root(request)?;
+    let setup = ExecSetup {
+        init: request.init.as_raw_fd(),
+        root: root.as_ref().map(AsRawFd::as_raw_fd),
+        namespaces: record.namespaces,
+        stage,
+        setgroups: !record.deny_setgroups,
+        keyring: (!record.no_new_keyring).then_some(keyring),
+        keep_below: 3 + request.passed.count,
+    };
+    if let Some(mask) = &process.limits.affinity.initial {
+        // The child is born with it, before its cgroup has a say.
+        let field = Field::of("process.execCPUAffinity.initial");
+        let set = sched::sched_setaffinity(mask).doing(|| "set the CPU affinity");
+        set.map_err(|error| error.field(&field).hint("none of these processors is there"))?;
+    }
+    if record.namespaces & flag::USER != 0 {
+        limits::raise_hard(&process.limits.rlimits);
+    }
+    let begin = |cgroup| {
+        let pid_namespace = (joins_pids && !stage).then_some(setup.init);
+        let cradle = Cradle { cgroup, pid_namespace, ..Cradle::default() };
+        birth::begin(script::exec(&plan, &process, &setup), &cradle)
+    };
+    let mut birth = match begin(cgroup(request)?) {
+        // The container has moved its processes down and enabled controllers for them
+        // (cgroups(7), "no internal processes"): we follow its first process.
+        Err(error) if error.errno_of() == Some(Errno::EBUSY) && request.cgroup.is_none() => {
+            begin(cgroup_of_init(request)?)
+        }
+        other => other,
+    }?;
+    // A process that is born into a frozen cgroup waits for the thaw: who has asked for it
+    // must be able to give up.
+    signal::set_mask(birth.mask).doing(|| "restore the signal mask")?;
+    match serve(request, agent.as_ref(), &mut birth) {
+        Ok(master) => Ok(Joined { birth, master }),
+        Err(error) => {
+            if let Err(error) = birth.abort() {
+                tracing::warn!("clean up: {error}");
+            }
+            if let Some(file) = &request.pid_file {
+                file.remove()?;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The root of a container that has no mount namespace to itself: joining its namespaces
+/// does not lead there.
+fn entered_root(request: &Request<'_>) -> Result<Option<OwnedFd>> {
+    let namespaces = plan::namespaces::plan(request.spec, &mut Findings::default());
+    if namespaces.is_new(flag::MOUNT) {
+        return Ok(None);
+    }
+    let doing = || "open the root of the container's first process";
+    let init = request.init.as_fd();
+    let pid = pidfd::pid(init).doing(doing)?;
+    let path = CString::new(format!("/proc/{pid}/root")).unwrap_or_default();
+    let root = fs::openat(libc::AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0);
+    let root = mem::own(root.doing(doing)?);
+    // Still the same process: what was opened is its root and not that of a later one.
+    pidfd::pid(init).doing(doing)?;
+    Ok(Some(root))
+}
+
+/// The cgroup to be born in: the container's own, or one below it.
+fn cgroup(request: &Request<'_>) -> Result<Option<OwnedFd>> {
+    let cgroup = request.container.cgroup()?;
+    let path = request.cgroup.as_deref().unwrap_or(Path::new("/"));
+    let Some(cgroup) = cgroup else {
+        return match &request.cgroup {
+            None => Ok(None),
+            Some(path) => Err(Error::new(format!("--cgroup {}", path.display()))
+                .detail("the container has no cgroup of its own")),
+        };
+    };
+    if path.components().any(|part| part == Component::ParentDir) {
+        let text = format!("bad sub cgroup path {}", path.display());
+        return Err(Error::new(text).detail("it leads out of the container's cgroup"));
+    }
+    let below = clean(path);
+    let doing = || format!("open the cgroup {} of the container", path.display());
+    let name = CString::new(below.as_os_str().as_bytes()).unwrap_or_default();
+    let name = if name.is_empty() { c"." } else { &*name };
+    let flags = libc::O_PATH | libc::O_DIRECTORY;
+    let resolve = fs::RESOLVE_BENEATH | fs::RESOLVE_NO_SYMLINKS | fs::RESOLVE_NO_XDEV;
+    let fd = fs::openat2(cgroup.dir().as_raw_fd(), name, flags, 0, resolve).doing(doing)?;
+    Ok(Some(mem::own(fd)))
+}
+
+/// The cgroup that the container's first process is in by now.
+fn cgroup_of_init(request: &Request<'_>) -> Result<Option<OwnedFd>> {
+    let record = &request.container.record;
+    let (Some(cgroup), Some(init)) = (request.container.cgroup()?, record.init.as_ref()) else {
+        return Ok(None);
+    };
+    cgroup.dir_of(init.pid).map(Some)
+}
+
+fn serve(
+    request: &Request<'_>,
+    agent: Option<&Agent>,
+    birth: &mut Birth,
+) -> Result<Option<OwnedFd>> {
+    let mut terminal = None;
+    loop {
+        match birth.listen()? {
+            Event::Console(master, number) => match &request.console_socket {
+                Some(socket) => {
+                    socket.send(master.as_fd(), format!("/dev/pts/{number}").as_bytes())?;
+                }
+                None => {
+                    console::keep_newlines(&master)?;
+                    terminal = Some(master);
+                }
+            },
+            Event::Ready => {
+                if let Some(record) = &request.container.record.intel_rdt {
+                    Resctrl::host().add(record, birth.pid)?;
+                }
+                if let Some(socket) = &request.pidfd_socket {
+                    socket.send(birth.pidfd.as_fd(), b"setns")?;
+                }
+                if let Some(file) = &request.pid_file {
+                    file.write(birth.pid)?;
+                }
+                // From here on signals are for the program.
+                signal::set_mask(signal::Mask::ALL).doing(|| "block signals")?;
+                birth.release(false)?;
+                if let Some(agent) = agent {
+                    hand_over(request.container, agent, birth)?;
+                }
+            }
+            Event::Gone => return Ok(terminal),
+            other => return Err(Error::new(format!("the child asked for {other:?} in an exec"))),
+        }
+    }
+}
+
+/// A child that has ended instead has said why: it is heard next.
+fn hand_over(container: &Container, agent: &Agent, birth: &Birth) -> Result<()> {
+    let status = container.status()?;
+    let process = Notified { page: birth.page, pid: birth.pid, pidfd: birth.pidfd.as_fd() };
+    let state = (status, container.pid(status));
+    listener::hand_over(&process, agent, &container.record, state).map(drop)
+}

@@ -1,0 +1,121 @@
+//! What `rt` does before, around and after the clone. Read [`create()`] first.
+
+mod attempt;
+pub mod birth;
+pub mod console;
+pub mod fds;
+pub mod handover;
+pub mod hooks;
+pub mod idmap;
+pub mod join;
+mod limits;
+pub mod listener;
+mod net_devices;
+pub mod preflight;
+pub mod protect;
+mod relay;
+pub mod sources;
+pub mod wait;
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use self::attempt::Attempt;
+use self::birth::Birth;
+use self::console::Socket;
+use self::fds::Passed;
+use self::handover::PidFile;
+use crate::error::{Error, Kind, Result};
+use crate::host::Host;
+use crate::host::cgroup::Tree;
+use crate::state::{Container, Id, Record, StateRoot};
+use crate::{plan, spec};
+
+/// What is asked of [`create()`].
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Where states are kept.
+    pub root: &'a StateRoot,
+    /// Id of the container.
+    pub id: Id,
+    /// Directory of config.json, absolute.
+    pub bundle: PathBuf,
+    /// The program waits for `start`.
+    pub gate: bool,
+    /// `rt` goes away when the container is created.
+    pub detach: bool,
+    /// chroot(2) instead of pivot_root(2).
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// Gets the pid.
+    pub pid_file: Option<PidFile>,
+    /// Gets the terminal.
+    pub console_socket: Option<Socket>,
+    /// Gets a pidfd.
+    pub pidfd_socket: Option<Socket>,
+    /// Descriptors of the caller for the program, after stdio.
+    pub passed: Passed,
+    /// Whether a cgroup is made at all.
+    pub with_cgroup: bool,
+    /// A lack of privileges over cgroups is forgiven; `None` finds out.
+    pub rootless: Option<bool>,
+}
+
+/// A created container.
+#[derive(Debug)]
+pub struct Created {
+    /// Its state, locked.
+    pub container: Container,
+    /// Its first process.
+    pub birth: Birth,
+    /// The terminal, where nobody else has got it.
+    pub master: Option<OwnedFd>,
+}
+
+/// Makes a container. On failure nothing of it is left.
+pub fn create(request: &Request<'_>) -> Result<Created> {
+    // 1  what is wanted; nothing is made before it makes sense
+    let host = Host::probe()?;
+    let loaded = spec::load(&request.bundle)?;
+    let tree = Tree::open()?;
+    let opts = plan::Opts {
+        id: request.id.as_str(),
+        bundle: &request.bundle,
+        no_pivot: request.no_pivot,
+        no_new_keyring: request.no_new_keyring,
+        extra_env: &request.passed.env,
+        unprivileged: host.unprivileged,
+        in_userns: host.in_userns,
+        with_cgroup: request.with_cgroup,
+        cgroup_root: Path::new(tree.mount),
+    };
+    let (mut plan, notices) = plan::build(&loaded.spec, &opts)?;
+    for notice in loaded.notices.iter().chain(&notices) {
+        tracing::warn!("{notice}");
+    }
+    let process = plan.process.take().ok_or_else(no_process)?;
+    console::check(process.terminal, request.detach, request.console_socket.is_some())?;
+    let files = preflight::check(&plan, &process)?;
+
+    // 2  the state directory says what is about to be made, so that delete can find it
+    let rootfs = plan.rootfs.path.clone();
+    let version = loaded.spec.version();
+    let mut record = Record::intent(&request.id, version, request.bundle.clone(), rootfs)?;
+    record.annotations.clone_from(&plan.annotations);
+    record.namespaces = plan.namespaces.all();
+    record.no_new_keyring = request.no_new_keyring;
+    record.agent = listener::agent(plan.seccomp.as_ref());
+    record.deny_setgroups = plan.namespaces.deny_setgroups;
+    let dir = request.root.create(&request.id)?;
+    let mut attempt = Attempt::new(request, &plan, &process, Container::in_the_making(dir, record));
+    match attempt.run(&host, &loaded.bytes, files) {
+        Ok(()) => attempt.succeed(),
+        Err(error) => Err(attempt.take_back(error)),
+    }
+}
+
+fn no_process() -> Error {
+    Error::new("process: missing: a container without a program is not supported yet")
+        .kind(Kind::Invalid)
+}

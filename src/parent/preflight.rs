@@ -1,0 +1,162 @@
+//! What the configuration names on the host must be there: asked before anything is
+//! made, so that a wrong path costs nothing and all of them are named at once.
+
+use std::ffi::CString;
+use std::fs::{self, Metadata};
+use std::io::{self, ErrorKind::NotFound};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::hooks;
+use crate::error::{Doing, Result, errno_text};
+use crate::host::lsm;
+use crate::plan::Plan;
+use crate::plan::field::Field;
+use crate::plan::findings::Findings;
+use crate::plan::mounts::What;
+use crate::plan::namespaces::{Joined, flag, name_of};
+use crate::plan::process::Process;
+use crate::sys::{fs as files, mem, ns};
+
+/// `NSFS_MAGIC` of `linux/magic.h`.
+const NSFS_MAGIC: i64 = 0x6e73_6673;
+
+/// Looks at everything; the namespace files, which are opened on the way.
+pub fn check(plan: &Plan, process: &Process) -> Result<Vec<OwnedFd>> {
+    let mut findings = Findings::default();
+    let root = &plan.rootfs.path;
+    let joined = plan.namespaces.has(flag::MOUNT) && !plan.namespaces.is_new(flag::MOUNT);
+    match fs::metadata(root) {
+        // It is looked for in the namespace that is joined.
+        _ if joined => {}
+        Ok(metadata) if metadata.is_dir() => {}
+        found => findings.refuse_value(&Field::of("root.path"), root, not_a_directory(found)),
+    }
+    for mount in &plan.mounts {
+        if let What::Bind { source, .. } = &mount.what {
+            let path = Path::new(std::ffi::OsStr::from_bytes(source.to_bytes()));
+            // An earlier entry may mount what this one copies out of the root.
+            let made_later = |error: &io::Error| path.starts_with(root) && error.kind() == NotFound;
+            if let Err(error) = fs::metadata(path)
+                && !made_later(&error)
+            {
+                findings.refuse_value(&mount.field.key("source"), path, text(&error));
+            }
+        }
+    }
+    findings.violations.extend(hooks::check_files(&plan.hooks));
+    if let Some(path) = plan.seccomp.as_ref().and_then(|filter| filter.listener_path.as_ref()) {
+        agent(path, &mut findings);
+    }
+    security_modules(plan, process, &mut findings);
+    let namespaces = plan.namespaces.joined.iter();
+    let files = namespaces.filter_map(|joined| open_namespace(joined, &mut findings)).collect();
+    findings.into_result().map(|_| files)
+}
+
+/// One connection is one container, so it is only looked at.
+fn agent(path: &Path, findings: &mut Findings) {
+    let field = Field::of("linux.seccomp.listenerPath");
+    match fs::metadata(path) {
+        Ok(_) if path.is_relative() => findings.refuse_value(&field, path, "must be absolute"),
+        Ok(metadata) if metadata.file_type().is_socket() => {}
+        Ok(_) => findings.refuse_value(&field, path, "not a socket"),
+        Err(error) => findings.refuse_value(&field, path, text(&error)),
+    }
+}
+
+/// R10: a restriction that was asked for is applied, or nothing starts.
+fn security_modules(plan: &Plan, process: &Process, findings: &mut Findings) {
+    if process.apparmor.is_some() && !lsm::apparmor() {
+        findings.refuse(&Field::of("process.apparmorProfile"), "AppArmor is not enabled here");
+    }
+    for (field, label) in
+        [("process.selinuxLabel", &process.selinux), ("linux.mountLabel", &plan.mount_label)]
+    {
+        if label.is_some() && !lsm::selinux() {
+            findings.refuse(&Field::of(field), "SELinux is not enabled here");
+        }
+    }
+}
+
+/// Where the host has a proc or sysfs mounted, innermost first.
+pub fn host_mounts() -> Result<Vec<CString>> {
+    let doing = || "read /proc/self/mountinfo";
+    let text = fs::read("/proc/self/mountinfo").doing(doing)?;
+    let mut points: Vec<CString> = text.split(|byte| *byte == b'\n').filter_map(point).collect();
+    points.reverse();
+    Ok(points)
+}
+
+/// The mount point of a line of mountinfo (proc_pid_mountinfo(5)) about a proc or sysfs.
+fn point(line: &[u8]) -> Option<CString> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let point = fields.nth(4)?;
+    let fstype = fields.skip_while(|field| *field != b"-").nth(1)?;
+    matches!(fstype, b"proc" | b"sysfs").then(|| CString::new(unescape(point)).ok())?
+}
+
+/// Blanks and backslashes are written in octal: `\\040`.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, tail)) = rest.split_first() {
+        let octal = tail.get(..3).filter(|_| *first == b'\\');
+        let code =
+            octal.and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok());
+        plain.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &tail[3..] } else { tail };
+    }
+    plain
+}
+
+fn not_a_directory(found: io::Result<Metadata>) -> String {
+    found.map_or_else(|error| text(&error), |_| errno_text(Errno::ENOTDIR))
+}
+
+fn text(error: &io::Error) -> String {
+    errno_text(Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+}
+
+/// Opened as a path first: a FIFO or a device must not be touched.
+fn open_namespace(joined: &Joined, findings: &mut Findings) -> Option<OwnedFd> {
+    let path = findings.c_string(&joined.field, joined.path.as_os_str().as_bytes());
+    let open = |flags: i32| files::openat(libc::AT_FDCWD, &path, flags, 0).map(mem::own);
+    let opened = open(libc::O_PATH).and_then(|probe| {
+        if files::fs_magic(probe.as_raw_fd())? != NSFS_MAGIC {
+            return Err(Errno::EINVAL);
+        }
+        let file = open(libc::O_RDONLY)?;
+        let kind = ns::ns_type(file.as_raw_fd())?;
+        if kind == joined.flag { Ok(file) } else { Err(Errno::EINVAL) }
+    });
+    match opened {
+        Ok(file) => Some(file),
+        Err(Errno::EINVAL) => {
+            let reason = format!("not a {} namespace", name_of(joined.flag));
+            findings.refuse_value(&joined.field, &joined.path, reason);
+            None
+        }
+        Err(errno) => {
+            findings.refuse_value(&joined.field, &joined.path, errno_text(errno));
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_points_are_read_back_as_they_are() {
+        let line = br"36 35 0:5 / /mnt/a\040b rw,nosuid shared:1 master:2 - proc proc rw";
+        assert_eq!(point(line).as_deref(), Some(c"/mnt/a b"));
+        assert_eq!(point(b"36 35 8:1 / /x rw - ext4 proc rw"), None);
+        assert_eq!(point(b""), None);
+    }
+}

@@ -1,0 +1,100 @@
+//! The binary of `rt` cannot be written from inside a container (CVE-2019-5736): the
+//! half of `rt` that enters one runs from a read-only copy.
+
+use std::ffi::{CString, OsString};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+
+use crate::error::{Doing, Error, Result};
+use crate::sys::mount::{self, MountAttr, attr};
+use crate::sys::page::CArray;
+use crate::sys::{clone, fs, mem};
+
+/// Verbs whose process enters a container.
+const ENTERING: [&str; 3] = ["create", "run", "exec"];
+
+/// This process runs from a copy already.
+static PROTECTED: AtomicBool = AtomicBool::new(false);
+
+/// [`ensure`] before the command line is understood, so that it is read once and not
+/// twice: for everything that could be one of those verbs. A failure counts only when the
+/// verb asks for it again.
+pub fn early() {
+    if std::env::args_os().skip(1).any(|word| ENTERING.iter().any(|verb| word == *verb)) {
+        let _ = ensure();
+    }
+}
+
+/// Starts this program again from a read-only copy of itself, unless it runs from one.
+///
+/// A detached read-only mount of the file costs almost nothing; a caller who may not
+/// mount gets a sealed copy in memory.
+pub fn ensure() -> Result<()> {
+    if PROTECTED.load(Relaxed) {
+        return Ok(());
+    }
+    if mem::is_setuid() {
+        // CVE-2020-5291: nothing of rt is written for a caller it must not trust.
+        return Err(Error::new("rt must not be installed setuid or with file capabilities"));
+    }
+    let flags = libc::O_RDONLY;
+    let exe = fs::openat(libc::AT_FDCWD, c"/proc/self/exe", flags, 0).map(mem::own);
+    let exe = exe.doing(|| "open /proc/self/exe")?;
+    if fs::is_readonly(exe.as_raw_fd()).doing(|| "look at the mount of rt")? || is_sealed(&exe) {
+        PROTECTED.store(true, Relaxed);
+        return Ok(());
+    }
+    let copy = match readonly_mount(&exe) {
+        Err(Errno::EPERM | Errno::EINVAL | Errno::ENOSYS) => sealed_copy(&exe)?,
+        other => other.doing(|| "make a read-only mount of rt")?,
+    };
+    let strings = |list: &mut dyn Iterator<Item = OsString>| -> CArray {
+        CArray::new(list.filter_map(|text| CString::new(text.into_vec()).ok()).collect())
+    };
+    let argv = strings(&mut std::env::args_os());
+    let envp = strings(&mut std::env::vars_os().map(|(name, value)| {
+        let mut entry = name;
+        entry.push("=");
+        entry.push(value);
+        entry
+    }));
+    let errno = clone::fexecve(copy.as_raw_fd(), &argv, &envp);
+    Err(Error::new("start rt from a read-only copy of itself").errno(errno))
+}
+
+fn readonly_mount(exe: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let tree = mem::own(mount::clone_tree(exe.as_raw_fd(), c"", false)?);
+    let readonly = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
+    mount::mount_setattr(tree.as_raw_fd(), false, &readonly)?;
+    Ok(tree)
+}
+
+const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
+    .union(SealFlag::F_SEAL_SHRINK)
+    .union(SealFlag::F_SEAL_GROW)
+    .union(SealFlag::F_SEAL_WRITE);
+
+fn is_sealed(file: &OwnedFd) -> bool {
+    // An ordinary file has no seals to ask for: EINVAL.
+    fcntl(file, FcntlArg::F_GET_SEALS)
+        .is_ok_and(|seals| SealFlag::from_bits_truncate(seals).contains(SEALS))
+}
+
+fn sealed_copy(exe: &OwnedFd) -> Result<OwnedFd> {
+    let doing = || "copy rt into memory";
+    let copy = mem::memfd(c"rt").doing(doing)?;
+    let mut from = std::fs::File::from(exe.try_clone().doing(doing)?);
+    let mut to = std::fs::File::from(copy.try_clone().doing(doing)?);
+    std::io::copy(&mut from, &mut to).doing(doing)?;
+    drop(to);
+    fcntl(&copy, FcntlArg::F_ADD_SEALS(SEALS)).doing(|| "seal the copy of rt in memory")?;
+    // execve(2) refuses a file that somebody has open for writing.
+    let path = CString::new(format!("/proc/self/fd/{}", copy.as_raw_fd())).unwrap_or_default();
+    let readable = fs::openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0);
+    Ok(mem::own(readable.doing(|| "open the copy of rt in memory")?))
+}

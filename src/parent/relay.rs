@@ -1,0 +1,320 @@
+//! The caller's stdin and stdout on one side, the master of a container's terminal on the
+//! other. Process: `rt`, in the foreground, in the namespaces of the host.
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::termios::{
+    SetArg, SpecialCharacterIndices, Termios, cfmakeraw, tcgetattr, tcsetattr,
+};
+use nix::unistd::{getpgrp, tcgetpgrp};
+
+use crate::error::errno_text;
+use crate::sys::{RawFd, fs, io, mem, pty};
+
+/// A write of this size to a pipe that poll(2) calls writable does not block (`PIPE_BUF`).
+const CHUNK: usize = 4096;
+
+/// How long stdout may take nothing before the rest is given up: the process is gone.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The most that is still relayed when the process is gone: more than a pty holds.
+const REST: usize = 1 << 20;
+
+/// A terminal in the foreground.
+pub(super) struct Relay<'a> {
+    master: OwnedFd,
+    /// As long as somebody has the terminal open, reading it does not fail; a process
+    /// that closes it and opens it again, as init systems do, changes nothing.
+    slave: Option<OwnedFd>,
+    stdin: Copy<'a>,
+    stdout: Copy<'a>,
+    /// From stdin to the terminal.
+    typed: Flow,
+    /// From the terminal to stdout.
+    shown: Flow,
+    /// Something was typed.
+    began: bool,
+    /// The last line that was typed has no end yet.
+    line_is_open: bool,
+    /// The terminal cannot be opened any more.
+    gone: bool,
+    raw: Option<RawMode<'a>>,
+}
+
+impl<'a> Relay<'a> {
+    /// Makes the caller's terminal, if stdin is one, raw and the other one as large.
+    pub(super) fn new(
+        master: OwnedFd,
+        stdin: BorrowedFd<'a>,
+        stdout: BorrowedFd<'a>,
+    ) -> Result<Self, Errno> {
+        io::set_nonblocking(&master, true)?;
+        let slave = pty::open_peer(master.as_raw_fd()).map(mem::own)?;
+        let relay = Relay {
+            master,
+            slave: Some(slave),
+            stdin: Copy::of(stdin, libc::O_RDONLY)?,
+            stdout: Copy::of(stdout, libc::O_WRONLY)?,
+            typed: Flow::new(),
+            shown: Flow::new(),
+            began: false,
+            line_is_open: false,
+            gone: false,
+            raw: RawMode::new(stdin)?,
+        };
+        relay.resize();
+        Ok(relay)
+    }
+
+    /// The size of the caller's terminal becomes that of the container's.
+    pub(super) fn resize(&self) {
+        // A stdin that is no terminal has no size; one that was closed keeps its last.
+        if let Ok((rows, columns)) = pty::size(self.stdin.raw()) {
+            let _ = pty::set_size(self.master.as_raw_fd(), rows, columns);
+        }
+    }
+
+    /// `rt` was stopped, or in the background, where a terminal cannot be read.
+    pub(super) fn resume(&mut self) {
+        if let Some(raw) = &mut self.raw {
+            raw.set();
+            self.typed.ended = false;
+        }
+        self.resize();
+    }
+
+    /// What to wait for: stdin, stdout, master.
+    pub(super) fn interests(&self) -> [libc::pollfd; 3] {
+        let when = |wanted: bool, fd: RawFd, events: i16| {
+            io::interest(if wanted { fd } else { -1 }, events)
+        };
+        let (typing, showing) = (self.typed.is_empty(), self.shown.is_empty());
+        let master =
+            if showing { libc::POLLIN } else { 0 } | if typing { 0 } else { libc::POLLOUT };
+        [
+            when(typing && !self.typed.ended, self.stdin.raw(), libc::POLLIN),
+            when(!showing, self.stdout.raw(), libc::POLLOUT),
+            when(master != 0 && !self.gone, self.master.as_raw_fd(), master),
+        ]
+    }
+
+    /// Moves what can be moved. Whatever is wrong with stdin or stdout, the process goes on.
+    pub(super) fn serve(&mut self, ready: [libc::pollfd; 3]) {
+        let [stdin, stdout, master] = ready.map(|fd| fd.revents);
+        if stdin != 0 {
+            self.read_stdin();
+        }
+        if stdout != 0 {
+            self.shown.write(self.stdout.raw());
+        }
+        if master & libc::POLLOUT != 0 {
+            self.typed.write(self.master.as_raw_fd());
+        }
+        if master & libc::POLLIN != 0 {
+            self.shown.read(self.master.as_raw_fd());
+        }
+        if master & (libc::POLLHUP | libc::POLLERR) != 0 {
+            self.reopen();
+        }
+    }
+
+    /// vhangup(2), which login programs call, has closed the terminal for us too.
+    fn reopen(&mut self) {
+        self.slave = pty::open_peer(self.master.as_raw_fd()).map(mem::own).ok();
+        self.gone = self.slave.is_none();
+        self.typed.closed = self.gone;
+    }
+
+    fn read_stdin(&mut self) {
+        self.typed.read(self.stdin.raw());
+        if let Some(last) = self.typed.last() {
+            self.began = true;
+            self.line_is_open = last != b'\n';
+        } else if self.typed.ended && self.began && self.raw.is_none() {
+            // The end of a file is typed as ^D; nothing is typed for a stdin that was
+            // empty from the start, which is how engines say that there is none.
+            let keys = self.end_of_file();
+            self.typed.put(&keys);
+        }
+    }
+
+    /// One for the open line and one for the end.
+    fn end_of_file(&self) -> Vec<u8> {
+        const DISABLED: u8 = 0;
+        let settings = tcgetattr(&self.master).ok();
+        let key = settings
+            .map(|settings| settings.control_chars[SpecialCharacterIndices::VEOF as usize])
+            .filter(|key| *key != DISABLED);
+        let count = if self.line_is_open { 2 } else { 1 };
+        key.map(|key| vec![key; count]).unwrap_or_default()
+    }
+
+    /// The process is gone: shows what it has written and nobody has read. Never waits
+    /// for more of it, and not for ever for stdout.
+    pub(super) fn finish(mut self) {
+        self.slave = None;
+        self.typed.ended = true;
+        let mut give_up = Instant::now() + PATIENCE;
+        let mut rest = REST;
+        loop {
+            if self.shown.is_empty() {
+                self.shown.read(self.master.as_raw_fd());
+                rest = rest.saturating_sub(self.shown.length());
+            }
+            let left = give_up.saturating_duration_since(Instant::now());
+            if self.shown.is_empty() || rest == 0 || left.is_zero() {
+                return;
+            }
+            let mut fds = [io::interest(self.stdout.raw(), libc::POLLOUT)];
+            if io::poll(&mut fds, io::timeout_ms(Some(left))).unwrap_or(0) > 0 {
+                self.shown.write(self.stdout.raw());
+                give_up = Instant::now() + PATIENCE;
+            }
+        }
+    }
+}
+
+/// Bytes on their way.
+struct Flow {
+    buffer: Box<[u8; CHUNK]>,
+    start: usize,
+    end: usize,
+    /// There is no more to read.
+    ended: bool,
+    /// Nobody takes it any more: it is thrown away, so that the process does not block.
+    closed: bool,
+}
+
+impl Flow {
+    fn new() -> Self {
+        let buffer = Box::new([0; CHUNK]);
+        Flow { buffer, start: 0, end: 0, ended: false, closed: false }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    fn length(&self) -> usize {
+        self.end - self.start
+    }
+
+    fn last(&self) -> Option<u8> {
+        self.buffer.get(self.start..self.end).and_then(|bytes| bytes.last().copied())
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        (self.start, self.end) = (0, 0);
+        for (slot, byte) in self.buffer.iter_mut().zip(bytes) {
+            *slot = *byte;
+            self.end += 1;
+        }
+    }
+
+    /// Only when it is empty.
+    fn read(&mut self, from: RawFd) {
+        (self.start, self.end) = (0, 0);
+        match fs::read(from, self.buffer.as_mut_slice()) {
+            Ok(0) => self.ended = true,
+            Ok(_) if self.closed => {}
+            Ok(length) => self.end = length,
+            Err(Errno::EAGAIN) => {}
+            // EIO: a terminal that was hung up, or that has us in the background.
+            Err(errno) => {
+                tracing::debug!(%errno, "nothing more to read");
+                self.ended = true;
+            }
+        }
+    }
+
+    fn write(&mut self, to: RawFd) {
+        match fs::write(to, self.buffer.get(self.start..self.end).unwrap_or_default()) {
+            Ok(length) => self.start += length,
+            Err(Errno::EAGAIN) => {}
+            Err(errno) => {
+                if !matches!(errno, Errno::EPIPE | Errno::EIO | Errno::ECONNRESET) {
+                    tracing::warn!("output is lost: {}", errno_text(errno));
+                }
+                self.closed = true;
+                self.start = self.end;
+            }
+        }
+    }
+}
+
+/// stdin or stdout. `O_NONBLOCK` would hold for all who share the open file, the caller's
+/// shell among them: where blocking is possible the file is opened a second time.
+enum Copy<'a> {
+    Own(OwnedFd),
+    Shared(BorrowedFd<'a>),
+}
+
+impl<'a> Copy<'a> {
+    fn of(fd: BorrowedFd<'a>, access: i32) -> Result<Self, Errno> {
+        let kind = fs::fstat(fd.as_raw_fd())?.st_mode & libc::S_IFMT;
+        let is_terminal = kind == libc::S_IFCHR && pty::size(fd.as_raw_fd()).is_ok();
+        if kind != libc::S_IFIFO && !is_terminal {
+            return Ok(Copy::Shared(fd));
+        }
+        let path = format!("/proc/self/fd/{}\0", fd.as_raw_fd());
+        let path =
+            std::ffi::CStr::from_bytes_with_nul(path.as_bytes()).map_err(|_| Errno::EINVAL)?;
+        let flags = access | libc::O_NONBLOCK | libc::O_NOCTTY;
+        match fs::openat(libc::AT_FDCWD, path, flags, 0) {
+            Ok(copy) => Ok(Copy::Own(mem::own(copy))),
+            // Of another user, or its other end is gone. poll(2) has to do then.
+            Err(Errno::EACCES | Errno::EPERM | Errno::ENXIO | Errno::EIO) => Ok(Copy::Shared(fd)),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn raw(&self) -> RawFd {
+        match self {
+            Copy::Own(fd) => fd.as_raw_fd(),
+            Copy::Shared(fd) => fd.as_raw_fd(),
+        }
+    }
+}
+
+/// The caller's terminal passes every key on. Whatever happens, it is put back.
+struct RawMode<'a> {
+    terminal: BorrowedFd<'a>,
+    before: Termios,
+    is_set: bool,
+}
+
+impl<'a> RawMode<'a> {
+    /// `None` when it is no terminal.
+    fn new(terminal: BorrowedFd<'a>) -> Result<Option<Self>, Errno> {
+        let before = match tcgetattr(terminal) {
+            Ok(before) => before,
+            // Not a terminal; or one that was hung up.
+            Err(Errno::ENOTTY | Errno::EINVAL | Errno::EIO) => return Ok(None),
+            Err(errno) => return Err(errno),
+        };
+        let mut mode = RawMode { terminal, before, is_set: false };
+        mode.set();
+        Ok(Some(mode))
+    }
+
+    /// In the background the terminal is somebody else's: the shell's, for one.
+    fn set(&mut self) {
+        if tcgetpgrp(self.terminal).is_ok_and(|foreground| foreground != getpgrp()) {
+            return;
+        }
+        let mut raw = self.before.clone();
+        cfmakeraw(&mut raw);
+        // It fails only when the terminal is gone, which the next read says.
+        self.is_set = tcsetattr(self.terminal, SetArg::TCSANOW, &raw).is_ok();
+    }
+}
+
+impl Drop for RawMode<'_> {
+    fn drop(&mut self) {
+        if self.is_set {
+            let _ = tcsetattr(self.terminal, SetArg::TCSANOW, &self.before);
+        }
+    }
+}
