@@ -1,0 +1,188 @@
+//! A container's cgroup, found again by its record: freeze, kill, and who is in it. The
+//! same for every driver.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::fstat;
+use nix::sys::uio::pread;
+
+use super::files::{self, Events};
+use super::{CgroupRecord, DriverKind};
+use crate::error::{Doing, Error, Result};
+use crate::host::cgroup::{Membership, Tree};
+use crate::sys;
+
+/// How long the kernel is given to freeze or to end the processes of a cgroup. A process in
+/// an uninterruptible wait does neither.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A cgroup that is there and is the recorded one.
+#[derive(Debug)]
+pub struct Cgroup {
+    dir: OwnedFd,
+    path: String,
+    ours: bool,
+}
+
+impl Cgroup {
+    /// Finds the cgroup of a record. `None` if the container has none, or if it is gone:
+    /// a cgroup of the same name with another id is somebody else's.
+    pub fn open(record: &CgroupRecord) -> Result<Option<Cgroup>> {
+        let (DriverKind::Fs, Some(id)) = (record.driver, record.id) else { return Ok(None) };
+        let root = Tree::open()?.root;
+        let Some(dir) = open_known(&root, &record.path, id)? else { return Ok(None) };
+        Ok(Some(Cgroup { dir, path: record.path.clone(), ours: record.is_ours() }))
+    }
+
+    /// The directory (`O_PATH`), for clone3 with CLONE_INTO_CGROUP.
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// The directory of the cgroup that a process of the container is in by now. A container
+    /// that has moved its processes down and enabled controllers takes no process in
+    /// [`Cgroup::dir`] any more (`EBUSY`), but it does where its init is.
+    pub fn dir_of(&self, pid: i32) -> Result<OwnedFd> {
+        let membership = Membership::read_of(pid)?;
+        let path = membership.path().unwrap_or_default();
+        let below = path
+            .strip_prefix(&self.path)
+            .filter(|below| below.is_empty() || below.starts_with('/'))
+            .ok_or_else(|| {
+                Error::new(format!("process {pid} has left cgroup /{}", self.path))
+                    .detail(format!("it is in /{path}"))
+            })?;
+        files::open_cgroup(&self.dir, &format!(".{below}")).doing(|| format!("open cgroup /{path}"))
+    }
+
+    /// Whether everything in it stands still.
+    pub fn is_frozen(&self) -> Result<bool> {
+        self.events().map(|events| events.frozen)
+    }
+
+    /// Whether there is a process in it or in a sub-cgroup.
+    pub fn is_populated(&self) -> Result<bool> {
+        self.events().map(|events| events.populated)
+    }
+
+    /// The processes in it and in its sub-cgroups, as our pid namespace numbers them.
+    pub fn pids(&self) -> Result<Vec<i32>> {
+        pids(&self.dir).doing(|| format!("list the processes of cgroup /{}", self.path))
+    }
+
+    /// Freezes or thaws everything in it, and waits until that is so. A freeze that does
+    /// not come about is taken back.
+    pub fn freeze(&self, on: bool) -> Result<()> {
+        let what = if on { "freeze" } else { "thaw" };
+        self.demand_ours(what)?;
+        let doing = || format!("{what} cgroup /{}", self.path);
+        let set = |on: bool| files::write(&self.dir, "cgroup.freeze", if on { "1" } else { "0" });
+        set(on).doing(doing)?;
+        if self.wait(|events| events.frozen == on).doing(doing)? {
+            return Ok(());
+        }
+        let error = Error::new(doing()).detail(format!("not done after {} s", PATIENCE.as_secs()));
+        if !on {
+            return Err(error.hint("a cgroup above it may be frozen"));
+        }
+        set(false).doing(|| format!("thaw cgroup /{} again", self.path))?;
+        Err(error.hint("a process in it is in an uninterruptible wait"))
+    }
+
+    /// Sends SIGKILL to everything in it and below, also to what is forked meanwhile and to
+    /// what is frozen. Does not wait.
+    pub fn kill(&self) -> Result<()> {
+        self.demand_ours("kill the processes of")?;
+        files::write(&self.dir, "cgroup.kill", "1")
+            .doing(|| format!("kill the processes of cgroup /{}", self.path))
+    }
+
+    /// Waits until nothing is left in it; `false` if that takes too long.
+    pub fn wait_empty(&self) -> Result<bool> {
+        self.wait(|events| !events.populated)
+            .doing(|| format!("wait for the end of the processes in cgroup /{}", self.path))
+    }
+
+    fn demand_ours(&self, what: &str) -> Result<()> {
+        if self.ours {
+            return Ok(());
+        }
+        Err(Error::new(format!("{what} cgroup /{}: it was there before the container", self.path))
+            .hint("rt does this only to a cgroup that it has made"))
+    }
+
+    fn events(&self) -> Result<Events> {
+        Events::read(&self.dir).doing(|| format!("read cgroup.events of cgroup /{}", self.path))
+    }
+
+    /// Waits for cgroup.events to say what is wanted. A cgroup that is gone is not waited for.
+    fn wait(&self, wanted: impl Fn(Events) -> bool) -> Result<bool, Errno> {
+        let file = files::open_file(&self.dir, "cgroup.events")?;
+        let end = Instant::now() + PATIENCE;
+        let mut buffer = [0; 256];
+        loop {
+            // Reading also arms the next notice: so nothing is missed between read and poll.
+            let length = pread(&file, &mut buffer, 0)?;
+            if wanted(Events::parse(&String::from_utf8_lossy(&buffer[..length]))) {
+                return Ok(true);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            let answer = poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLPRI)], timeout);
+            match answer {
+                Ok(0) => return Ok(false),
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+}
+
+/// Opens a cgroup if it has the id.
+pub(super) fn open_known(root: &OwnedFd, path: &str, id: u64) -> Result<Option<OwnedFd>> {
+    let doing = || format!("open cgroup /{path}");
+    let dir = match files::open_cgroup(root, path) {
+        Err(Errno::ENOENT) => return Ok(None),
+        other => other.doing(doing)?,
+    };
+    Ok((fstat(&dir).doing(doing)?.st_ino == id).then_some(dir))
+}
+
+/// Sub-cgroups of `dir`, as far as one call lists them.
+pub(super) fn children(dir: impl AsFd) -> Result<Vec<String>, Errno> {
+    let listing = files::open_listing(dir, ".")?;
+    let mut names = Vec::new();
+    let mut buffer = [0; 8192];
+    loop {
+        match sys::fs::getdents(listing.as_raw_fd(), &mut buffer)? {
+            0 => return Ok(names),
+            length => names.extend(files::directories(&buffer[..length])),
+        }
+    }
+}
+
+/// The processes of a cgroup and of those below it.
+pub(super) fn pids(cgroup: &OwnedFd) -> Result<Vec<i32>, Errno> {
+    let mut pids = Vec::new();
+    let mut waiting = vec![".".to_owned()];
+    while let Some(path) = waiting.pop() {
+        // Sub-cgroups come and go. Of a threaded one, the processes are listed above it.
+        match files::read(cgroup, &format!("{path}/cgroup.procs")) {
+            // 0 is a process that our pid namespace does not know.
+            Ok(text) => pids
+                .extend(text.lines().filter_map(|l| l.parse::<i32>().ok()).filter(|pid| *pid != 0)),
+            Err(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP) => {}
+            Err(errno) => return Err(errno),
+        }
+        let below = match files::open_cgroup(cgroup, &path).and_then(children) {
+            Err(Errno::ENOENT | Errno::ENODEV) => continue,
+            other => other?,
+        };
+        waiting.extend(below.iter().map(|name| format!("{path}/{name}")));
+    }
+    pids.sort_unstable();
+    Ok(pids)
+}

@@ -1,0 +1,409 @@
+//! Device rules as a BPF program that the kernel asks before a device node is opened or
+//! made (BPF_PROG_TYPE_CGROUP_DEVICE).
+//!
+//! Each bit of an access (read, write, mknod) is decided by the last rule that is about
+//! the device and the bit; without one it is denied. So the program goes through the rules
+//! from the last to the first and takes off what has been allowed:
+//!
+//! ```text
+//! type, access, major, minor = the question
+//! for rule in rules, last first:
+//!     if the rule is about type, major, minor:
+//!         allow:  access &= !rule.access; if access == 0: return 1
+//!         deny:   if access & rule.access: return 0
+//! return whether everything is allowed by default
+//! ```
+//!
+//! Loading costs the more the more instructions and branches there are for the verifier:
+//! so rules that differ only in the minor number, or in the kind, become one question.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+
+use crate::plan::resources::device_rules::ALL;
+use crate::plan::resources::{DeviceKind, DeviceRule};
+use crate::sys::bpf::{self, Insn};
+
+// Operations of linux/bpf_common.h and linux/bpf.h; K is an immediate, X a register.
+const LOAD_WORD: u8 = 0x61;
+const MOVE_X: u8 = 0xbf;
+const MOVE_K: u8 = 0xb7;
+const AND_K: u8 = 0x57;
+const OR_X: u8 = 0x4f;
+const SHIFT_LEFT_X: u8 = 0x6f;
+const SHIFT_LEFT_K: u8 = 0x67;
+const SHIFT_RIGHT_K: u8 = 0x77;
+const JUMP_IF_EQUAL_K: u8 = 0x15;
+const JUMP_UNLESS_EQUAL_K: u8 = 0x55;
+const JUMP_IF_GREATER_K: u8 = 0x25;
+const EXIT: u8 = 0x95;
+
+// Registers: the answer and the context by the calling convention, then ours.
+const ANSWER: u8 = 0;
+const CONTEXT: u8 = 1;
+const TYPE: u8 = 2;
+const ACCESS: u8 = 3;
+const MAJOR: u8 = 4;
+const MINOR: u8 = 5;
+/// Type and major in one word.
+const TYPE_AND_MAJOR: u8 = 6;
+/// A major number has 12 bits.
+const MAJOR_BITS: u8 = 12;
+/// The highest minor number in a set: one that has a bit in a positive immediate.
+const HIGHEST_IN_SET: u32 = 30;
+
+const fn insn(code: u8, to: u8, from: u8, offset: i16, immediate: i32) -> Insn {
+    Insn { code, registers: from << 4 | to, offset, immediate }
+}
+
+const fn load(to: u8, offset: i16) -> Insn {
+    insn(LOAD_WORD, to, CONTEXT, offset, 0)
+}
+
+/// Answers the question: 1 allows.
+fn answer(allow: bool) -> [Insn; 2] {
+    [insn(MOVE_K, ANSWER, 0, 0, allow.into()), insn(EXIT, 0, 0, 0, 0)]
+}
+
+/// Whether the rules allow everything.
+fn allows_everything(rules: &[DeviceRule]) -> bool {
+    let (allowed, rules) = after_reset(rules);
+    allowed && rules.iter().all(|rule| rule.allow)
+}
+
+/// What is allowed by default, and the rules that still have an effect.
+fn after_reset(rules: &[DeviceRule]) -> (bool, &[DeviceRule]) {
+    match rules.iter().rposition(DeviceRule::is_reset) {
+        Some(at) => (rules[at].allow, &rules[at + 1..]),
+        None => (false, rules),
+    }
+}
+
+/// Minor numbers that a question is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Minors {
+    Any,
+    One(u32),
+    /// Bit n is minor n.
+    Set(u32),
+}
+
+impl Minors {
+    fn new(minor: Option<u32>) -> Self {
+        match minor {
+            None => Minors::Any,
+            Some(minor) if minor <= HIGHEST_IN_SET => Minors::Set(1 << minor),
+            Some(minor) => Minors::One(minor),
+        }
+    }
+}
+
+/// Rules with the same verdict that are asked as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Question {
+    allow: bool,
+    kind: Option<DeviceKind>,
+    major: Option<u32>,
+    minors: Minors,
+    access: u8,
+}
+
+impl Question {
+    fn new(rule: &DeviceRule) -> Self {
+        let DeviceRule { allow, kind, major, minor, access } = *rule;
+        Question { allow, kind, major, minors: Minors::new(minor), access }
+    }
+
+    /// Takes `other` in, if one question can be asked for both.
+    fn merge(&mut self, other: &Question) -> bool {
+        let both_kinds = Question { kind: None, ..*self };
+        if both_kinds == (Question { kind: None, ..*other }) {
+            if self.kind != other.kind {
+                *self = both_kinds;
+            }
+            return true;
+        }
+        let (Minors::Set(mine), Minors::Set(others)) = (self.minors, other.minors) else {
+            return false;
+        };
+        let united = Question { minors: Minors::Set(mine | others), ..*self };
+        let same = united == (Question { minors: united.minors, ..*other });
+        if same {
+            *self = united;
+        }
+        same
+    }
+}
+
+/// Last rule first. Among neighbours with the same verdict the order has no effect.
+fn questions(rules: &[DeviceRule]) -> Vec<Question> {
+    let mut questions: Vec<Question> = Vec::new();
+    for question in rules.iter().rev().map(Question::new) {
+        let mut neighbours =
+            questions.iter_mut().rev().take_while(|earlier| earlier.allow == question.allow);
+        if !neighbours.any(|earlier| earlier.merge(&question)) {
+            questions.push(question);
+        }
+    }
+    questions
+}
+
+/// The program for these rules.
+pub fn program(rules: &[DeviceRule]) -> Vec<Insn> {
+    let (allowed, rules) = after_reset(rules);
+    // struct bpf_cgroup_dev_ctx: access in the upper half and type in the lower half of the
+    // first word, then major and minor.
+    let mut program = vec![
+        load(TYPE, 0),
+        insn(MOVE_X, ACCESS, TYPE, 0, 0),
+        insn(AND_K, TYPE, 0, 0, 0xffff),
+        insn(SHIFT_RIGHT_K, ACCESS, 0, 0, 16),
+        load(MAJOR, 4),
+        load(MINOR, 8),
+        insn(MOVE_X, TYPE_AND_MAJOR, TYPE, 0, 0),
+        insn(SHIFT_LEFT_K, TYPE_AND_MAJOR, 0, 0, MAJOR_BITS.into()),
+        insn(OR_X, TYPE_AND_MAJOR, MAJOR, 0, 0),
+    ];
+    for question in questions(rules) {
+        program.extend(ask(&question));
+    }
+    program.extend(answer(allowed));
+    program
+}
+
+/// The instructions of one question; every jump goes to what follows them.
+fn ask(question: &Question) -> Vec<Insn> {
+    // BPF_DEVCG_DEV_BLOCK and BPF_DEVCG_DEV_CHAR.
+    let kind = question.kind.map(|kind| match kind {
+        DeviceKind::Block => 1,
+        DeviceKind::Char => 2,
+    });
+    // Numbers of devices have been checked: 20 bits at most.
+    let major = question.major.map(|major| major as i32);
+    let unless = |register, value| insn(JUMP_UNLESS_EQUAL_K, register, 0, 0, value);
+    let mut block = Vec::with_capacity(11);
+    match (kind, major) {
+        (Some(kind), Some(major)) => block.push(unless(TYPE_AND_MAJOR, kind << MAJOR_BITS | major)),
+        (Some(kind), None) => block.push(unless(TYPE, kind)),
+        (None, Some(major)) => block.push(unless(MAJOR, major)),
+        (None, None) => {}
+    }
+    match question.minors {
+        Minors::Any => {}
+        Minors::One(minor) => block.push(unless(MINOR, minor as i32)),
+        Minors::Set(set) if set.is_power_of_two() => {
+            block.push(unless(MINOR, set.trailing_zeros() as i32));
+        }
+        Minors::Set(set) => block.extend([
+            insn(JUMP_IF_GREATER_K, MINOR, 0, 0, HIGHEST_IN_SET as i32),
+            insn(MOVE_K, ANSWER, 0, 0, 1),
+            insn(SHIFT_LEFT_X, ANSWER, MINOR, 0, 0),
+            insn(AND_K, ANSWER, 0, 0, set as i32),
+            insn(JUMP_IF_EQUAL_K, ANSWER, 0, 0, 0),
+        ]),
+    }
+    let access = i32::from(question.access);
+    match (question.allow, question.access == ALL) {
+        (_, true) => {}
+        (true, false) => block.extend([insn(AND_K, ACCESS, 0, 0, !access), unless(ACCESS, 0)]),
+        (false, false) => block.extend([
+            insn(MOVE_X, ANSWER, ACCESS, 0, 0),
+            insn(AND_K, ANSWER, 0, 0, access),
+            insn(JUMP_IF_EQUAL_K, ANSWER, 0, 0, 0),
+        ]),
+    }
+    block.extend(answer(question.allow));
+    let length = block.len();
+    for (index, insn) in block.iter_mut().enumerate() {
+        if matches!(insn.code, JUMP_IF_EQUAL_K | JUMP_UNLESS_EQUAL_K | JUMP_IF_GREATER_K) {
+            insn.offset = (length - index - 1) as i16;
+        }
+    }
+    block
+}
+
+/// Guards the devices of a new cgroup by `rules`. Rules that allow everything need no
+/// program.
+///
+/// `EPERM` is for the caller to judge: see [`bpf::load_device_program`].
+pub fn attach(cgroup: BorrowedFd<'_>, rules: &[DeviceRule]) -> Result<(), Errno> {
+    if allows_everything(rules) {
+        return Ok(());
+    }
+    let program = bpf::load_device_program(&program(rules))?;
+    bpf::attach_device_program(cgroup, program.as_fd(), None)
+}
+
+/// Guards the devices of a cgroup by other rules: the program that [`attach`] put there is
+/// replaced in one step, so that there is no moment without. `ENOTUNIQ` when somebody else
+/// has attached programs too, and ours cannot be told.
+pub fn replace(cgroup: BorrowedFd<'_>, rules: &[DeviceRule]) -> Result<(), Errno> {
+    let present = bpf::device_programs(cgroup)?;
+    if present.len() > 1 {
+        return Err(Errno::ENOTUNIQ);
+    }
+    let program = bpf::load_device_program(&program(rules))?;
+    bpf::attach_device_program(cgroup, program.as_fd(), present.first().map(AsFd::as_fd))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::resources::device_rules::{MKNOD, READ, WRITE};
+
+    /// A question to the program.
+    #[derive(Clone, Copy)]
+    struct Ask {
+        kind: DeviceKind,
+        access: u8,
+        major: u32,
+        minor: u32,
+    }
+
+    /// Executes what [`program`] makes, and nothing else.
+    fn run(program: &[Insn], ask: Ask) -> bool {
+        let kind = if ask.kind == DeviceKind::Block { 1 } else { 2 };
+        let context = [u64::from(ask.access) << 16 | kind, ask.major.into(), ask.minor.into()];
+        let mut registers = [0u64; 7];
+        let mut next = 0;
+        loop {
+            let Insn { code, registers: pair, offset, immediate } = program[next];
+            let (to, from) = (usize::from(pair & 15), usize::from(pair >> 4));
+            let immediate = i64::from(immediate) as u64;
+            next += 1;
+            let mut jump = |condition: bool| {
+                if condition {
+                    next += usize::try_from(offset).expect("forward");
+                }
+            };
+            match code {
+                LOAD_WORD => registers[to] = context[usize::try_from(offset).expect("offset") / 4],
+                MOVE_X => registers[to] = registers[from],
+                MOVE_K => registers[to] = immediate,
+                AND_K => registers[to] &= immediate,
+                OR_X => registers[to] |= registers[from],
+                SHIFT_LEFT_X => registers[to] <<= registers[from],
+                SHIFT_LEFT_K => registers[to] <<= immediate,
+                SHIFT_RIGHT_K => registers[to] >>= immediate,
+                JUMP_IF_GREATER_K => jump(registers[to] > immediate),
+                JUMP_IF_EQUAL_K => jump(registers[to] == immediate),
+                JUMP_UNLESS_EQUAL_K => jump(registers[to] != immediate),
+                EXIT => return registers[0] == 1,
+                other => panic!("operation {other:#x}"),
+            }
+        }
+    }
+
+    /// The same by the words of the module's comment, bit by bit.
+    fn judged(rules: &[DeviceRule], ask: Ask) -> bool {
+        [MKNOD, READ, WRITE].iter().filter(|bit| ask.access & **bit != 0).all(|bit| {
+            let about = |rule: &&DeviceRule| {
+                rule.kind.is_none_or(|kind| kind == ask.kind)
+                    && rule.major.is_none_or(|major| major == ask.major)
+                    && rule.minor.is_none_or(|minor| minor == ask.minor)
+                    && rule.access & bit != 0
+            };
+            rules.iter().rev().find(about).is_some_and(|rule| rule.allow)
+        })
+    }
+
+    fn rule(allow: bool, text: &str) -> DeviceRule {
+        let mut words = text.split(' ');
+        let mut word = || words.next().expect("word");
+        let kind = match word() {
+            "a" => None,
+            "b" => Some(DeviceKind::Block),
+            _ => Some(DeviceKind::Char),
+        };
+        let (major, minor) = (word().parse().ok(), word().parse().ok());
+        let access = word().bytes().fold(0, |access, letter| {
+            access
+                | [(b'm', MKNOD), (b'r', READ), (b'w', WRITE)]
+                    .iter()
+                    .find(|(l, _)| *l == letter)
+                    .expect("rwm")
+                    .1
+        });
+        DeviceRule { allow, kind, major, minor, access }
+    }
+
+    fn check(rules: &[DeviceRule]) {
+        let program = program(rules);
+        for kind in [DeviceKind::Block, DeviceKind::Char] {
+            for access in 1..=ALL {
+                for major in [0, 1, 5, 8, 4095] {
+                    for minor in [0, 3, 5, 30, 31, 63, 1_048_575] {
+                        let ask = Ask { kind, access, major, minor };
+                        let allowed = run(&program, ask);
+                        let text = format!("{rules:?}: {kind:?} {major}:{minor} {access}");
+                        assert_eq!(allowed, judged(rules, ask), "{text}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_program_judges_as_the_rules_do() {
+        let (allow, deny) = (|text| rule(true, text), |text| rule(false, text));
+        for rules in [
+            vec![],
+            vec![deny("a * * rwm")],
+            vec![allow("a * * rwm")],
+            vec![deny("a * * rwm"), allow("c 1 3 rwm")],
+            vec![allow("c 1 3 rwm"), deny("a * * rwm")],
+            vec![allow("a * * rwm"), deny("b 8 * w")],
+            vec![allow("c 1 3 r"), allow("c 1 3 w")],
+            vec![allow("c 1 * rwm"), deny("c 1 3 w")],
+            vec![deny("c 1 3 w"), allow("c 1 * rwm")],
+            vec![allow("c * * m"), allow("b * * m"), allow("c 5 0 rw"), deny("c 5 * m")],
+            vec![allow("a * * rwm"), deny("c * 3 r"), allow("c 1 3 rwm"), deny("a * * rwm")],
+            vec![deny("a * * rwm"), allow("b * 1048575 rm"), deny("b 4095 * m")],
+            vec![allow("c 1 3 rwm"), allow("c 1 31 rwm"), allow("c 1 30 rwm"), allow("b 1 5 rwm")],
+            vec![allow("a * * rwm"), deny("c 8 5 w"), deny("c 8 3 w"), deny("b 8 3 w")],
+        ] {
+            check(&rules);
+        }
+    }
+
+    /// Every sequence of three rules from a set that covers each shape of a rule.
+    #[test]
+    fn the_order_of_rules_is_kept() {
+        let shapes =
+            ["a * * rwm", "c * * m", "c 1 3 rwm", "c 1 5 rwm", "b 1 3 rwm", "c 1 * rw", "c * 3 r"];
+        let all: Vec<_> =
+            shapes.iter().flat_map(|text| [rule(true, text), rule(false, text)]).collect();
+        for first in &all {
+            for second in &all {
+                for third in &all {
+                    check(&[*first, *second, *third]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn neighbours_become_one_question() {
+        let rules = |texts: &[&str]| texts.iter().map(|text| rule(true, text)).collect::<Vec<_>>();
+        for (texts, count) in [
+            (&["c 1 3 rwm", "c 1 5 rwm", "c 1 9 rwm"][..], 1),
+            (&["c * * m", "b * * m"], 1),
+            (&["c 1 3 rwm", "c 1 5 rw"], 2),
+            (&["c 1 3 rwm", "c 1 31 rwm"], 2),
+            (&["c 1 3 rwm", "b 1 5 rwm"], 2),
+        ] {
+            assert_eq!(questions(&rules(texts)).len(), count, "{texts:?}");
+        }
+        let apart = [rule(true, "c 1 3 rwm"), rule(false, "c 1 5 r"), rule(true, "c 1 5 rwm")];
+        assert_eq!(questions(&apart).len(), 3);
+    }
+
+    #[test]
+    fn nothing_is_loaded_when_everything_is_allowed() {
+        assert!(allows_everything(&[rule(false, "c 1 3 r"), rule(true, "a * * rwm")]));
+        assert!(allows_everything(&[rule(true, "a * * rwm"), rule(true, "c 1 3 r")]));
+        assert!(!allows_everything(&[rule(true, "a * * rwm"), rule(false, "c 1 3 r")]));
+        assert!(!allows_everything(&[]));
+    }
+}

@@ -1,0 +1,244 @@
+//! The driver that makes cgroups itself, by files. It never writes cgroup.procs: that
+//! waits for an RCU grace period, and the process would be unlimited until then.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
+
+use super::controllers::Controllers;
+use super::files::{self, Events};
+use super::remove::remove_directory;
+use super::{CgroupRecord, Directory, Driver, DriverKind, Placement, control, devices};
+use crate::error::{Doing, Error, Result};
+use crate::host::cgroup::{Membership, Tree};
+use crate::plan::field::Field;
+use crate::plan::resources::{CgroupPath, CgroupPlan, DeviceRule, Otherwise, Setting};
+
+/// cgroup v2 by files.
+#[derive(Debug)]
+pub struct Fs {
+    rootless: bool,
+    tree: Option<Tree>,
+    record: CgroupRecord,
+}
+
+impl Fs {
+    /// `rootless`: we are not root in the initial user namespace. Then there may be no
+    /// cgroup that we may change, and no device program can be loaded.
+    pub fn new(rootless: bool) -> Self {
+        Fs { rootless, tree: None, record: CgroupRecord::none() }
+    }
+
+    /// Removes what was made so far; what cannot be removed is somebody else's by now.
+    fn undo(&mut self, root: &OwnedFd) {
+        for directory in self.record.made.iter().rev() {
+            if remove_directory(root, &directory.path).is_err() {
+                break;
+            }
+        }
+        self.record = CgroupRecord::none();
+    }
+
+    /// Makes the directories that are missing.
+    fn make(&mut self, root: &OwnedFd) -> Result<OwnedFd> {
+        let path = self.record.path.clone();
+        for mut directory in std::mem::take(&mut self.record.made) {
+            let doing = || format!("make cgroup /{}", directory.path);
+            match mkdirat(root, directory.path.as_str(), Mode::from_bits_truncate(0o755)) {
+                Ok(()) => {}
+                // Made by another container at the same time, and so not ours to remove.
+                Err(Errno::EEXIST) if directory.path != path => continue,
+                Err(errno) => return Err(make_error(errno, doing())),
+            }
+            // The id of the cgroup itself is taken from its descriptor, below.
+            if directory.path != path {
+                let stat = fstatat(root, directory.path.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
+                directory.id = stat.ok().map(|stat| stat.st_ino);
+            }
+            self.record.made.push(directory);
+        }
+        let doing = || format!("open cgroup /{path}");
+        let leaf = files::open_cgroup(root, &path).doing(doing)?;
+        let id = Some(fstat(&leaf).doing(doing)?.st_ino);
+        if let Some(own) = self.record.made.last_mut().filter(|made| made.path == path) {
+            own.id = id;
+        }
+        self.record.id = id;
+        Ok(leaf)
+    }
+
+    fn fill(&self, root: &OwnedFd, leaf: &OwnedFd, plan: &CgroupPlan) -> Result<()> {
+        let new: Vec<_> = self.record.made.iter().map(|made| made.path.as_str()).collect();
+        let controllers = Controllers::enable(root, &self.record.path, &new);
+        let field = match plan.path {
+            CgroupPath::Default(_) => Field::root(),
+            _ => Field::of("linux.cgroupsPath"),
+        };
+        self.demand_empty(leaf, &field)?;
+        for setting in &plan.settings {
+            apply(leaf, &self.record.path, setting, &controllers)?;
+        }
+        self.guard_devices(leaf, &plan.devices)
+    }
+
+    /// Also a new cgroup may be frozen, by one above it: the first process would never run.
+    fn demand_empty(&self, leaf: &OwnedFd, field: &Field) -> Result<()> {
+        let doing = || format!("read cgroup.events of cgroup /{}", self.record.path);
+        let events = Events::read(leaf).doing(doing)?;
+        let at = |error: Error| error.detail(format!("cgroup /{}", self.record.path)).field(field);
+        if events.populated {
+            let count = control::pids(leaf).doing(doing)?.len();
+            return Err(at(Error::new(format!(
+                "container's cgroup is not empty: {count} process(es) found"
+            ))));
+        }
+        if events.frozen {
+            return Err(at(Error::new("container's cgroup unexpectedly frozen"))
+                .hint("write 0 to its cgroup.freeze, or to that of a cgroup above it"));
+        }
+        Ok(())
+    }
+
+    fn guard_devices(&self, leaf: &OwnedFd, rules: &[DeviceRule]) -> Result<()> {
+        match devices::attach(leaf.as_fd(), rules) {
+            // Where we may not load a program, the kernel guards the devices: no node can be
+            // made in a user namespace, mounts are nodev, and the host's nodes that are
+            // bound keep their owners and modes.
+            Err(Errno::EPERM) if self.rootless => Ok(()),
+            other => other.map_err(|errno| {
+                Error::new(format!("guard the devices of cgroup /{}", self.record.path))
+                    .errno(errno)
+                    .field(&Field::of("linux.resources.devices"))
+                    .hint(
+                        "this needs CAP_BPF or CAP_SYS_ADMIN, and CONFIG_CGROUP_BPF in the kernel",
+                    )
+            }),
+        }
+    }
+}
+
+impl Driver for Fs {
+    fn intend(&mut self, plan: &CgroupPlan) -> Result<()> {
+        let tree = Tree::open()?;
+        let path = resolve(&plan.path)?;
+        // From the end: usually everything but the last name is there.
+        let mut made = Vec::new();
+        let mut known = path.as_str();
+        loop {
+            match files::open_cgroup(&tree.root, known) {
+                Ok(_) => break,
+                Err(Errno::ENOENT) => {}
+                other => drop(other.doing(|| format!("open cgroup /{known}"))?),
+            }
+            made.push(Directory { path: known.to_owned(), id: None });
+            let Some((parent, _)) = known.rsplit_once('/') else { break };
+            known = parent;
+        }
+        made.reverse();
+        self.record = CgroupRecord { driver: DriverKind::Fs, path, id: None, made };
+        self.tree = Some(tree);
+        Ok(())
+    }
+
+    fn prepare(&mut self, plan: &CgroupPlan) -> Result<Placement> {
+        if self.tree.is_none() {
+            self.intend(plan)?;
+        }
+        let Some(Tree { root, .. }) = self.tree.take() else {
+            return Err(Error::new("the cgroup has been prepared already"));
+        };
+        let made = self.make(&root).and_then(|leaf| {
+            self.fill(&root, &leaf, plan)?;
+            Ok(leaf)
+        });
+        match made {
+            Ok(leaf) => Ok(Placement::Into(leaf)),
+            Err(error) => {
+                let nothing_made = self.record.made.is_empty();
+                self.undo(&root);
+                let denied =
+                    matches!(error.errno_of(), Some(Errno::EACCES | Errno::EPERM | Errno::EROFS));
+                // An ordinary user without a delegated cgroup can still have a container,
+                // if no limit and no place was asked for.
+                let nothing_asked =
+                    plan.settings.is_empty() && matches!(plan.path, CgroupPath::Default(_));
+                if self.rootless && denied && nothing_made && nothing_asked {
+                    return Ok(Placement::Inherit);
+                }
+                Err(
+                    match plan.settings.first().filter(|_| self.rootless && denied && nothing_made)
+                    {
+                        Some(setting) => error.field(&setting.field),
+                        None => error,
+                    },
+                )
+            }
+        }
+    }
+
+    /// The process was cloned into the cgroup.
+    fn adopt(&mut self, _init: i32) -> Result<()> {
+        Ok(())
+    }
+
+    fn record(&self) -> &CgroupRecord {
+        &self.record
+    }
+}
+
+/// The path below the root of the tree.
+fn resolve(path: &CgroupPath) -> Result<String> {
+    let name = match path {
+        CgroupPath::Absolute(path) => return Ok(path.clone()),
+        CgroupPath::Relative(name) | CgroupPath::Default(name) => name,
+    };
+    let membership = Membership::read()?;
+    let Some(own) = membership.path() else {
+        return Err(Error::new("our own cgroup is outside of our cgroup namespace")
+            .field(&Field::of("linux.cgroupsPath"))
+            .hint("give an absolute cgroupsPath"));
+    };
+    Ok(match own.rsplit_once('/') {
+        Some((parent, _)) => format!("{parent}/{name}"),
+        None => name.clone(),
+    })
+}
+
+fn make_error(errno: Errno, doing: String) -> Error {
+    let error = Error::new(doing).errno(errno);
+    match errno {
+        Errno::EAGAIN => {
+            error.hint("a cgroup above it is at its cgroup.max.depth or cgroup.max.descendants")
+        }
+        Errno::EACCES | Errno::EPERM | Errno::EROFS => {
+            error.hint("have a cgroup delegated to you and name it in cgroupsPath")
+        }
+        Errno::EEXIST => error.hint("somebody made it at the same time; give another cgroupsPath"),
+        _ => error,
+    }
+}
+
+fn apply(leaf: &OwnedFd, path: &str, setting: &Setting, controllers: &Controllers) -> Result<()> {
+    let Setting { controller, file, value, otherwise, field } = setting;
+    let answer = match (files::write(leaf, file, value), otherwise) {
+        (Err(Errno::ENOENT), Otherwise::Skip) => Ok(()),
+        (Err(Errno::ENOENT), Otherwise::Write { file, value }) => files::write(leaf, file, value),
+        (answer, _) => answer,
+    };
+    answer.map_err(|errno| {
+        let error = Error::new(format!("set {file} of cgroup /{path} to {value}")).field(field);
+        match errno {
+            Errno::ENOENT if controllers.has(controller) => {
+                error.detail(format!("this kernel has no {file}"))
+            }
+            Errno::ENOENT => {
+                let (reason, hint) = controllers.explain(controller);
+                let error = error.detail(reason);
+                if hint.is_empty() { error } else { error.hint(hint) }
+            }
+            errno => error.errno(errno),
+        }
+    })
+}

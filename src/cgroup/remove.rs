@@ -1,0 +1,115 @@
+//! Removal: everything in the cgroup is ended, its sub-cgroups are taken away, then the
+//! cgroup, then those of its parents that we made and that nobody else uses.
+
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::control::{self, Cgroup};
+use super::{CgroupRecord, Directory, files};
+use crate::error::{Doing, Error, Result, errno_text};
+use crate::host::cgroup::Tree;
+
+/// No container has that many sub-cgroups; it ends the work on one that somebody refills.
+const MOST_SUB_CGROUPS: usize = 100_000;
+
+/// Removes what the record says that we made. Done already is done, and what has another id
+/// is not ours. Never tries for longer than the processes are given to die.
+pub fn remove(record: &CgroupRecord) -> Result<()> {
+    if record.made.is_empty() {
+        return Ok(());
+    }
+    let root = Tree::open()?.root;
+    for directory in record.made.iter().rev() {
+        let own = directory.path == record.path;
+        if !is_still_ours(&root, directory)? {
+            continue;
+        }
+        match remove_directory(&root, &directory.path) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            // A parent that others use by now, or a cgroup that was made after our note of
+            // intent, by somebody else: we save the id before we put anything in.
+            Err(Errno::EBUSY | Errno::ENOTEMPTY) if !own || directory.id.is_none() => return Ok(()),
+            Err(Errno::EBUSY | Errno::ENOTEMPTY) => empty_and_remove(&root, record)?,
+            Err(errno) => return Err(errno).doing(|| format!("remove cgroup /{}", directory.path)),
+        }
+    }
+    Ok(())
+}
+
+/// Without an id, a path that is not populated is taken for what we were about to make.
+fn is_still_ours(root: &OwnedFd, directory: &Directory) -> Result<bool> {
+    match directory.id {
+        Some(id) => Ok(control::open_known(root, &directory.path, id)?.is_some()),
+        None => Ok(true),
+    }
+}
+
+pub(super) fn remove_directory(root: &OwnedFd, path: &str) -> Result<(), Errno> {
+    unlinkat(root, path, UnlinkatFlags::RemoveDir)
+}
+
+fn empty_and_remove(root: &OwnedFd, record: &CgroupRecord) -> Result<()> {
+    let Some(cgroup) = Cgroup::open(record)? else { return Ok(()) };
+    let doing = || format!("remove cgroup /{}", record.path);
+    if cgroup.is_populated()? {
+        cgroup.kill()?;
+        if !cgroup.wait_empty()? {
+            let pids: Vec<_> = cgroup.pids()?.iter().map(ToString::to_string).collect();
+            return Err(Error::new(doing())
+                .detail(format!(
+                    "{} s after SIGKILL there are still processes in it: {}",
+                    control::PATIENCE.as_secs(),
+                    pids.join(" ")
+                ))
+                .hint("they are in an uninterruptible wait; delete the container again later"));
+        }
+    }
+    remove_below(root, &record.path)
+        .doing(|| format!("remove the sub-cgroups of /{}", record.path))?;
+    match remove_directory(root, &record.path) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        Err(errno) => {
+            let pids: Vec<_> =
+                cgroup.pids().unwrap_or_default().iter().map(ToString::to_string).collect();
+            Err(Error::new(doing()).detail(format!(
+                "{}; processes in it: [{}]",
+                errno_text(errno),
+                pids.join(" ")
+            )))
+        }
+    }
+}
+
+/// Removes the sub-cgroups, deepest first, however deep: one descriptor is enough, since
+/// the way back up is `..`, and the kernel lets no cgroup be moved.
+fn remove_below(root: &OwnedFd, path: &str) -> Result<(), Errno> {
+    let mut here = files::open_cgroup(root, path)?;
+    // The names on the way down to `here`.
+    let mut way: Vec<String> = Vec::new();
+    for _ in 0..MOST_SUB_CGROUPS {
+        match control::children(&here)?.pop() {
+            Some(child) => match files::open_cgroup(&here, &child) {
+                Ok(below) => {
+                    here = below;
+                    way.push(child);
+                }
+                Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(errno),
+            },
+            None => {
+                let Some(name) = way.pop() else { return Ok(()) };
+                let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+                here = openat(&here, "..", flags, Mode::empty())?;
+                match unlinkat(&here, name.as_str(), UnlinkatFlags::RemoveDir) {
+                    Ok(()) | Err(Errno::ENOENT) => {}
+                    Err(errno) => return Err(errno),
+                }
+            }
+        }
+    }
+    Err(Errno::ELOOP)
+}

@@ -1,0 +1,65 @@
+//! Facts about this machine and this caller, read at most once.
+
+pub mod cgroup;
+pub mod lsm;
+
+use crate::error::{Doing, Error, Result};
+use crate::sys::cred;
+
+/// The oldest kernel that has all that `rt` is built on; the youngest of it is
+/// cgroup.kill.
+const KERNEL_FLOOR: (u32, u32) = (5, 14);
+
+/// The inode number of the initial user namespace (`PROC_USER_INIT_INO`).
+const INITIAL_USERNS: u64 = 0xEFFF_FFFD;
+
+/// Who we are to the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Host {
+    /// Not root: other ids than our own can be mapped by helpers only.
+    pub unprivileged: bool,
+    /// In a user namespace: root here is not root of the machine.
+    pub in_userns: bool,
+}
+
+impl Host {
+    /// Asks the kernel.
+    pub fn probe() -> Result<Self> {
+        check_kernel()?;
+        let namespace = nix::sys::stat::stat("/proc/self/ns/user");
+        let namespace = namespace.doing(|| "look at /proc/self/ns/user")?;
+        Ok(Host {
+            unprivileged: cred::geteuid() != 0,
+            in_userns: namespace.st_ino != INITIAL_USERNS,
+        })
+    }
+}
+
+/// An old kernel would fail at some step with a riddle.
+fn check_kernel() -> Result<()> {
+    let names = nix::sys::utsname::uname().doing(|| "ask for the kernel's version")?;
+    let release = names.release().to_string_lossy();
+    match version(&release) {
+        Some(version) if version < KERNEL_FLOOR => {
+            Err(Error::new(format!("rt needs Linux 5.14 or later, this is {release}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_have_all_kinds_of_tails() {
+        assert_eq!(version("6.18.44-fc-v657"), Some((6, 18)));
+        assert_eq!(version("5.9"), Some((5, 9)));
+        assert!(version("5.9").expect("a version") < KERNEL_FLOOR);
+    }
+}

@@ -1,0 +1,248 @@
+//! The directory of one container below the root: made, locked, read and written by
+//! descriptor.
+
+use std::cell::Cell;
+use std::fs::{File, TryLockError};
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::rc::Rc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::{Mode, fstat, fstatat};
+use nix::unistd::{UnlinkatFlags, unlinkat, write};
+
+use super::gate::GATE;
+use super::record::{Record, VERSION};
+use super::{Id, root};
+use crate::error::{Doing, Error, Kind, Result};
+
+const RECORD: &str = "state.json";
+const INTENT: &str = "intent.json";
+const CONFIG: &str = "config.json";
+/// Both files are small; what is larger is not ours.
+const RECORD_MAX: u64 = 16 << 20;
+const CONFIG_MAX: u64 = 64 << 20;
+/// How long another `rt` may work on the same container before we give up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The state directory of one container, open.
+#[derive(Debug)]
+pub struct StateDir {
+    pub(super) root: Rc<OwnedFd>,
+    dir: File,
+    id: Id,
+    locked: Cell<bool>,
+}
+
+impl StateDir {
+    pub(super) fn new(root: Rc<OwnedFd>, dir: OwnedFd, id: Id) -> Self {
+        StateDir { root, dir: File::from(dir), id, locked: Cell::new(false) }
+    }
+
+    /// The id of the container.
+    pub fn id(&self) -> &Id {
+        &self.id
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Lets others change the container.
+    pub fn unlock(&self) {
+        self.locked.set(false);
+        if let Err(error) = self.dir.unlock() {
+            tracing::warn!("unlock the state of container {}: {error}", self.id);
+        }
+    }
+
+    /// The descriptors of the host behind this: a child that does not execve at once
+    /// has to close them, since its copy of the second one would keep the lock.
+    pub fn raw_fds(&self) -> [RawFd; 2] {
+        [self.root.as_raw_fd(), self.dir.as_raw_fd()]
+    }
+
+    /// Waits, with a limit, until no other `rt` changes this container (flock(2)). The
+    /// lock is held until this is dropped.
+    pub fn lock(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = Duration::from_millis(1);
+        while let Err(error) = self.dir.try_lock() {
+            match error {
+                TryLockError::Error(error) if error.raw_os_error() == Some(libc::EINTR) => continue,
+                TryLockError::Error(error) => {
+                    return Err(error).doing(|| format!("lock the state of container {}", self.id));
+                }
+                TryLockError::WouldBlock if Instant::now() >= deadline => {
+                    let seconds = PATIENCE.as_secs();
+                    let text = format!("container {} is busy: another rt works on it", self.id);
+                    return Err(Error::new(text)
+                        .hint(format!("gave up after {seconds} s; look for a hook that hangs")));
+                }
+                TryLockError::WouldBlock => sleep(pause),
+            }
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+        self.locked.set(true);
+        // The one that we waited for may have deleted the container, and a third may
+        // have made it again: is the name still ours?
+        if self.is_current()? { Ok(()) } else { Err(root::not_found(&self.id)) }
+    }
+
+    fn is_current(&self) -> Result<bool> {
+        let doing = || format!("look at the state directory of container {}", self.id);
+        let mine = fstat(&self.dir).doing(doing)?;
+        match fstatat(&self.root, self.id.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(named) => Ok((named.st_dev, named.st_ino) == (mine.st_dev, mine.st_ino)),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(errno).doing(doing),
+        }
+    }
+
+    /// Writes the record of a container that is complete.
+    pub fn save(&self, record: &Record) -> Result<()> {
+        self.write_record(RECORD, record)
+    }
+
+    /// Writes the record of a container in the making. It stays beside the complete one:
+    /// should that be damaged, this one still says what was made.
+    pub fn save_intent(&self, record: &Record) -> Result<()> {
+        self.write_record(INTENT, record)
+    }
+
+    fn write_record(&self, name: &str, record: &Record) -> Result<()> {
+        let bytes = serde_json::to_vec(record).map_err(|error| {
+            Error::new(format!("write the state of container {}", self.id))
+                .detail(error.to_string())
+        })?;
+        self.replace(name, &bytes)
+    }
+
+    /// Reads the record. `NotFound` when there is none, since nothing of the container was
+    /// made yet; `Invalid` when it is damaged.
+    pub fn load(&self) -> Result<Record> {
+        match self.load_record(RECORD) {
+            Err(error) if error.kind_of() == Kind::NotFound => self.load_intent(),
+            other => other,
+        }
+    }
+
+    /// Reads the record of what was about to be made.
+    pub fn load_intent(&self) -> Result<Record> {
+        self.load_record(INTENT)
+    }
+
+    fn load_record(&self, name: &str) -> Result<Record> {
+        let bytes = self.read(name, RECORD_MAX)?;
+        let unusable = |why: String| {
+            let id = &self.id;
+            Error::new(format!("the state of container {id} cannot be used: {name}: {why}"))
+        };
+        let damaged = |why: String| {
+            let hint = format!("rt delete --force {} removes it", self.id);
+            unusable(why).kind(Kind::Invalid).hint(hint)
+        };
+        let record: Record =
+            serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        if record.version > VERSION {
+            let found = record.version;
+            return Err(unusable(format!("version {found}, and this rt knows up to {VERSION}"))
+                .hint("use the rt that has made it"));
+        }
+        if record.id != self.id.as_str() {
+            return Err(damaged(format!("it is that of container {:?}", record.id)));
+        }
+        Ok(record)
+    }
+
+    /// Keeps a copy of config.json, so that later edits of the bundle change nothing.
+    pub fn save_config(&self, bytes: &[u8]) -> Result<()> {
+        self.replace(CONFIG, bytes)
+    }
+
+    /// The copy of config.json as the container was created from it.
+    pub fn config(&self) -> Result<Vec<u8>> {
+        self.read(CONFIG, CONFIG_MAX)
+    }
+
+    /// Removes the files that are usually there, without a descriptor more: there may be
+    /// none left. What cannot be removed is found out by the caller.
+    pub(super) fn unlink_known(&self) {
+        for name in [RECORD, INTENT, CONFIG, GATE] {
+            let _ = unlinkat(&self.dir, name, UnlinkatFlags::NoRemoveDir);
+        }
+    }
+
+    /// Puts a whole file in the place of `name`, or leaves the old one.
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let doing = || format!("write {name} of container {}", self.id);
+        let temporary = format!(".{name}.new");
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let create =
+            || openat(&self.dir, temporary.as_str(), flags, Mode::from_bits_truncate(0o600));
+        let unlink = || unlinkat(&self.dir, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
+        let file = match create() {
+            // Left by an rt that was killed here; writers hold the lock.
+            Err(Errno::EEXIST) => unlink().and_then(|()| create()),
+            other => other,
+        }
+        .doing(doing)?;
+        let written = match write(&file, bytes) {
+            Ok(count) if count == bytes.len() => {
+                renameat(&self.dir, temporary.as_str(), &self.dir, name)
+            }
+            Ok(_) => Err(Errno::ENOSPC),
+            Err(errno) => Err(errno),
+        };
+        if written.is_err() {
+            // The first error is the one to tell.
+            let _ = unlink();
+        }
+        written.doing(doing)
+    }
+
+    fn read(&self, name: &str, max: u64) -> Result<Vec<u8>> {
+        self.read_regular(name, max).map_err(|error| match error.errno_of() {
+            // A link or a directory in its place.
+            Some(Errno::ELOOP | Errno::EISDIR) => error.kind(Kind::Invalid),
+            _ => error,
+        })
+    }
+
+    fn read_regular(&self, name: &str, max: u64) -> Result<Vec<u8>> {
+        let doing = || format!("read {name} of container {}", self.id);
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = match openat(&self.dir, name, flags, Mode::empty()) {
+            Err(Errno::ENOENT) => {
+                return Err(root::not_found(&self.id)
+                    .detail(format!("its state directory has no {name}"))
+                    .hint(format!(
+                        "its creation is under way or was interrupted; rt delete --force {} removes it",
+                        self.id
+                    )));
+            }
+            other => File::from(other.doing(doing)?),
+        };
+        let mut bytes = Vec::with_capacity(4096);
+        file.take(max + 1).read_to_end(&mut bytes).doing(doing)?;
+        if bytes.len() as u64 > max {
+            return Err(Error::new(doing())
+                .kind(Kind::Invalid)
+                .detail(format!("longer than {max} bytes")));
+        }
+        Ok(bytes)
+    }
+}
+
+impl Drop for StateDir {
+    /// Unlocks by word: a copy of the descriptor in a child would keep the lock.
+    fn drop(&mut self) {
+        if self.locked.get() {
+            let _ = self.dir.unlock();
+        }
+    }
+}
