@@ -1,0 +1,389 @@
+//! The options of every verb, as runc knows them: one struct for each.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One line for people.
+    #[default]
+    Text,
+    /// One JSON object on a line.
+    Json,
+}
+
+/// What is logged at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)]
+pub enum LogLevel {
+    Error,
+    #[value(alias = "warn")]
+    Warning,
+    Info,
+    Debug,
+}
+
+/// Who manages cgroups.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum CgroupManager {
+    /// `rt` itself, by files.
+    #[default]
+    Cgroupfs,
+    /// A transient scope of systemd.
+    Systemd,
+    /// Nobody: the container stays in the cgroup of the caller.
+    Disabled,
+}
+
+/// Whether the lack of privileges over cgroups is forgiven.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Rootless {
+    /// When `rt` does not run as root of the initial user namespace.
+    #[default]
+    Auto,
+    /// Always.
+    True,
+    /// Never.
+    False,
+}
+
+impl FromStr for Rootless {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match super::flags::boolean(text) {
+            Some(true) => Ok(Rootless::True),
+            Some(false) => Ok(Rootless::False),
+            None if text == "auto" => Ok(Rootless::Auto),
+            None => Err("expected true, false or auto".to_owned()),
+        }
+    }
+}
+
+/// The options before the verb.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct Global {
+    /// Directory of the state of all containers [default: /run/rt, or $XDG_RUNTIME_DIR/rt]
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// File that the log is appended to, instead of stderr
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Format of the log
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// Least level that is logged [default: warning, or error for json]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<LogLevel>,
+    /// Log everything
+    #[arg(long)]
+    pub debug: bool,
+    /// Let systemd manage the cgroup
+    #[arg(long)]
+    pub systemd_cgroup: bool,
+    /// Who manages the cgroup
+    #[arg(long, value_name = "MANAGER", default_value = "cgroupfs")]
+    pub cgroup_manager: CgroupManager,
+    /// Whether a lack of privileges over cgroups is forgiven: true, false or auto
+    #[arg(long, value_name = "BOOL", default_value = "auto")]
+    pub rootless: Rootless,
+    /// Print the version
+    #[arg(long, short = 'v')]
+    pub version: bool,
+}
+
+/// What `create` and `run` have in common.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Bundle {
+    /// Directory of the bundle
+    #[arg(long, short, value_name = "DIR", default_value = ".")]
+    pub bundle: PathBuf,
+    /// Unix socket that gets the master of the terminal
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// Unix socket that gets a pidfd of the process
+    #[arg(long, value_name = "SOCKET")]
+    pub pidfd_socket: Option<PathBuf>,
+    /// File that gets the pid of the process
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Move the root file system instead of pivot_root, for a ramdisk
+    #[arg(long)]
+    pub no_pivot: bool,
+    /// Keep the session keyring of the caller
+    #[arg(long)]
+    pub no_new_keyring: bool,
+    /// Pass this many file descriptors after stdio and $LISTEN_FDS
+    #[arg(long, value_name = "N", default_value = "0", value_parser = number)]
+    pub preserve_fds: u32,
+    /// Name of the container
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// `rt create`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Create {
+    /// The container.
+    #[command(flatten)]
+    pub bundle: Bundle,
+    /// What create always does; for callers that say so
+    #[arg(long, short, hide = true)]
+    pub detach: bool,
+}
+
+/// `rt run`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Run {
+    /// The container.
+    #[command(flatten)]
+    pub bundle: Bundle,
+    /// Return when the process has started
+    #[arg(long, short)]
+    pub detach: bool,
+    /// Do not delete the container when its process ends
+    #[arg(long)]
+    pub keep: bool,
+    /// Do not become the parent of orphans
+    #[arg(long)]
+    pub no_subreaper: bool,
+}
+
+/// `rt start`, `state`, `pause`, `resume`: only an id.
+#[derive(Debug, Clone, Default, Args)]
+pub struct OneId {
+    /// Name of the container
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// `rt kill`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Kill {
+    /// Signal every process, also of a container that has stopped
+    #[arg(long, short)]
+    pub all: bool,
+    /// Name of the container
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Name, with or without SIG, or number
+    #[arg(value_name = "SIGNAL", default_value = "TERM")]
+    pub signal: String,
+}
+
+/// `rt delete`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Delete {
+    /// Kill what runs, and succeed when nothing is there
+    #[arg(long, short)]
+    pub force: bool,
+    /// Name of the container
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// The ids given to `exec --user`: `UID[:GID]` in decimal digits.
+///
+/// Names are not looked up, and nothing is guessed: a reader that stops at the first
+/// character it does not know turns `1x` or an empty string into some user
+/// (CVE-2026-30892, CVE-2016-3697).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserIds {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: Option<u32>,
+}
+
+impl FromStr for UserIds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None => Ok(UserIds { uid: own_id(text)?, gid: None }),
+            Some((uid, gid)) => Ok(UserIds { uid: own_id(uid)?, gid: Some(own_id(gid)?) }),
+        }
+    }
+}
+
+/// `rt exec`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Exec {
+    /// Unix socket that gets the master of the terminal
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// Unix socket that gets a pidfd of the process
+    #[arg(long, value_name = "SOCKET")]
+    pub pidfd_socket: Option<PathBuf>,
+    /// Working directory in the container
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<String>,
+    /// Add NAME=VALUE to the environment
+    #[arg(long, short, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// Give the process a terminal
+    #[arg(long, short)]
+    pub tty: bool,
+    /// Run as these ids
+    #[arg(long, short, value_name = "UID[:GID]")]
+    pub user: Option<UserIds>,
+    /// Add a supplementary group
+    #[arg(long, short = 'g', value_name = "GID", value_parser = own_id)]
+    pub additional_gids: Vec<u32>,
+    /// Read the process from this file, as JSON
+    #[arg(long, short, value_name = "FILE")]
+    pub process: Option<PathBuf>,
+    /// Return when the process has started
+    #[arg(long, short)]
+    pub detach: bool,
+    /// File that gets the pid of the process
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// SELinux label of the process
+    #[arg(long, value_name = "LABEL")]
+    pub process_label: Option<String>,
+    /// AppArmor profile of the process
+    #[arg(long, value_name = "PROFILE")]
+    pub apparmor: Option<String>,
+    /// Let the process gain no privileges
+    #[arg(long)]
+    pub no_new_privs: bool,
+    /// Add a capability to the bounding, effective and permitted sets
+    #[arg(long, short, value_name = "CAP")]
+    pub cap: Vec<String>,
+    /// Pass this many file descriptors after stdio and $LISTEN_FDS
+    #[arg(long, value_name = "N", default_value = "0", value_parser = number)]
+    pub preserve_fds: u32,
+    /// Run in this cgroup below the container's
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Vec<String>,
+    /// Run in a paused container as well
+    #[arg(long)]
+    pub ignore_paused: bool,
+    /// Name of the container
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Program and its arguments, unless --process is given
+    #[arg(value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// How `list` and `ps` print.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// Columns with a heading.
+    #[default]
+    Table,
+    /// JSON on one line.
+    Json,
+}
+
+/// `rt list`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct List {
+    /// How to print
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    pub format: ListFormat,
+    /// Print ids only
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `rt ps`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Ps {
+    /// How to print
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    pub format: ListFormat,
+    /// Name of the container
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Options of ps(1) [default: -ef]
+    #[arg(value_name = "PS OPTION")]
+    pub options: Vec<String>,
+}
+
+/// `rt spec`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Spec {
+    /// Directory of the bundle
+    #[arg(long, short, value_name = "DIR", default_value = ".")]
+    pub bundle: PathBuf,
+    /// For a container of an ordinary user
+    #[arg(long)]
+    pub rootless: bool,
+}
+
+/// `rt features`: nothing to say.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Features {}
+
+/// A number in decimal digits and nothing else: no sign, no space, no leading zero that
+/// another reader takes for octal.
+fn number(text: &str) -> Result<u32, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits || (text.len() > 1 && text.starts_with('0')) {
+        return Err("expected a number in decimal digits".to_owned());
+    }
+    text.parse().map_err(|_| "must be below 4294967296".to_owned())
+}
+
+/// A user or group id. 4294967295 is `(uid_t) -1`: the kernel would keep the caller's.
+fn own_id(text: &str) -> Result<u32, String> {
+    match number(text)? {
+        u32::MAX => Err("must be below 4294967295".to_owned()),
+        id => Ok(id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_is_exact_or_an_error() {
+        let ids = |uid, gid| Ok(UserIds { uid, gid });
+        assert_eq!("1".parse::<UserIds>(), ids(1, None));
+        assert_eq!("1:1".parse::<UserIds>(), ids(1, Some(1)));
+        assert_eq!("0:4294967294".parse::<UserIds>(), ids(0, Some(u32::MAX - 1)));
+        for text in [
+            "",
+            ":",
+            ":1",
+            "1:",
+            "1:1:1",
+            "0x1",
+            "01",
+            "00",
+            " 1",
+            "1 ",
+            "+1",
+            "-1",
+            "1.0",
+            "1e3",
+            "root",
+            "root:0",
+            "0:root",
+            "4294967295",
+            "0:4294967295",
+            "4294967296",
+            "१",
+            "18446744073709551616",
+            "1\n",
+            "1\0",
+        ] {
+            assert!(text.parse::<UserIds>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn rootless_is_a_boolean_or_auto() {
+        assert_eq!("true".parse(), Ok(Rootless::True));
+        assert_eq!("0".parse(), Ok(Rootless::False));
+        assert_eq!("auto".parse(), Ok(Rootless::Auto));
+        assert!("maybe".parse::<Rootless>().is_err());
+    }
+}

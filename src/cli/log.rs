@@ -1,0 +1,256 @@
+//! The log: one line for each event, written by one call, as text or as JSON.
+//!
+//! Engines read the log file as JSON: containerd takes the last object of level `error`,
+//! and podman takes the whole file for one object. So with JSON nothing less than the
+//! final error is written, unless more is asked for. The final error goes to stderr as
+//! well, which is all that conmon looks at.
+
+#![forbid(unsafe_code)]
+
+use std::fmt::{self, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::OnceLock;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+use super::args::{Global, LogFormat, LogLevel};
+use crate::error::{Doing, Error, Result};
+use crate::state::time;
+
+static LOG: OnceLock<Log> = OnceLock::new();
+
+/// Where and how to write.
+struct Log {
+    format: LogFormat,
+    level: Level,
+    file: Option<File>,
+}
+
+/// Opens the log and takes all events from now on.
+pub fn start(global: &Global) -> Result<()> {
+    let path = global.log.as_deref();
+    let file = match path {
+        None => None,
+        Some(path) => {
+            let doing = || format!("open the log {}", path.display());
+            // A FIFO that nobody reads is an error and not a reason to wait.
+            let file = OpenOptions::new()
+                .append(true)
+                .create(true)
+                .mode(0o644)
+                .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+                .open(path)
+                .doing(doing)?;
+            fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND)).doing(doing)?;
+            Some(file)
+        }
+    };
+    let log = Log { format: global.log_format, level: level(global), file };
+    if LOG.set(log).is_ok() {
+        // Fails only when there is a subscriber, and this is the only place that sets one.
+        let _ = tracing::subscriber::set_global_default(Events);
+    }
+    Ok(())
+}
+
+fn level(global: &Global) -> Level {
+    match (global.debug, global.log_level, global.log_format) {
+        (true, ..) | (_, Some(LogLevel::Debug), _) => Level::DEBUG,
+        (_, Some(LogLevel::Info), _) => Level::INFO,
+        (_, Some(LogLevel::Warning), _) | (_, None, LogFormat::Text) => Level::WARN,
+        (_, Some(LogLevel::Error), _) | (_, None, LogFormat::Json) => Level::ERROR,
+    }
+}
+
+/// Writes the error that ends this call: to the log, and to stderr.
+pub fn report(error: &Error) {
+    let mut entry = Entry::new(Level::ERROR);
+    entry.message = error.to_string();
+    let errno = error.errno_of().map(|errno| format!("{errno:?}"));
+    let extra =
+        [("step", error.step_of()), ("field", error.field_of()), ("errno", errno.as_deref())];
+    for (key, value) in extra {
+        if let Some(value) = value {
+            entry.fields.push((key, value.to_owned()));
+        }
+    }
+    match LOG.get() {
+        Some(log) => {
+            log.write(&entry);
+            if log.file.is_some() {
+                to_stderr(&entry.plain());
+            }
+        }
+        None => to_stderr(&entry.plain()),
+    }
+}
+
+impl Log {
+    fn write(&self, entry: &Entry) {
+        let line = match (&self.file, self.format) {
+            (_, LogFormat::Json) => entry.json(),
+            (Some(_), LogFormat::Text) => entry.text(),
+            (None, LogFormat::Text) => entry.plain(),
+        };
+        match &self.file {
+            // There is no better place to complain that the log cannot be written.
+            Some(file) => drop((&*file).write_all(line.as_bytes())),
+            None => to_stderr(&line),
+        }
+    }
+}
+
+fn to_stderr(line: &str) {
+    drop(std::io::stderr().write_all(line.as_bytes()));
+}
+
+/// One line to be.
+struct Entry {
+    level: Level,
+    time: String,
+    message: String,
+    fields: Vec<(&'static str, String)>,
+}
+
+impl Entry {
+    fn new(level: Level) -> Self {
+        Entry { level, time: time::now(), message: String::new(), fields: Vec::new() }
+    }
+
+    fn level(&self) -> &'static str {
+        match self.level {
+            Level::ERROR => "error",
+            Level::WARN => "warning",
+            Level::INFO => "info",
+            _ => "debug",
+        }
+    }
+
+    /// For people: what is not an error says so.
+    fn plain(&self) -> String {
+        let mut line = match self.level {
+            Level::ERROR => "rt: ".to_owned(),
+            _ => format!("rt: {}: ", self.level()),
+        };
+        for c in self.message.chars() {
+            if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
+        }
+        line.push('\n');
+        line
+    }
+
+    fn text(&self) -> String {
+        let mut line =
+            format!("time={:?} level={} msg={:?}", self.time, self.level(), self.message);
+        for (key, value) in &self.fields {
+            // Writing to a String cannot fail.
+            let _ = write!(line, " {key}={value:?}");
+        }
+        line.push('\n');
+        line
+    }
+
+    fn json(&self) -> String {
+        let own = [("level", self.level()), ("msg", &self.message), ("time", &self.time)];
+        let extra = self.fields.iter().map(|(key, value)| (*key, value.as_str()));
+        let members: Vec<String> = own
+            .into_iter()
+            .chain(extra)
+            .map(|(key, value)| format!("{}:{}", quote(key), quote(value)))
+            .collect();
+        format!("{{{}}}\n", members.join(","))
+    }
+}
+
+fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+impl Visit for Entry {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "message" => self.message = format!("{value:?}"),
+            name => self.fields.push((name, format!("{value:?}"))),
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "message" => self.message = value.to_owned(),
+            name => self.fields.push((name, value.to_owned())),
+        }
+    }
+}
+
+/// Takes events; there are no spans.
+struct Events;
+
+impl Subscriber for Events {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        LOG.get().is_some_and(|log| *metadata.level() <= log.level)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        if let Some(log) = LOG.get() {
+            let mut entry = Entry::new(*event.metadata().level());
+            event.record(&mut entry);
+            log.write(&entry);
+        }
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(level: Level) -> Entry {
+        Entry {
+            level,
+            time: "2026-11-21T08:12:05Z".to_owned(),
+            message: "cannot \"x\"\n\u{1b}é".to_owned(),
+            fields: vec![("errno", "ENOENT".to_owned())],
+        }
+    }
+
+    #[test]
+    fn every_form_is_one_line() {
+        assert_eq!(entry(Level::ERROR).plain(), "rt: cannot \"x\"\\n\\u{1b}é\n");
+        assert_eq!(entry(Level::WARN).plain(), "rt: warning: cannot \"x\"\\n\\u{1b}é\n");
+        assert_eq!(
+            entry(Level::ERROR).text(),
+            "time=\"2026-11-21T08:12:05Z\" level=error msg=\"cannot \\\"x\\\"\\n\\u{1b}é\" \
+             errno=\"ENOENT\"\n"
+        );
+        assert_eq!(
+            entry(Level::ERROR).json(),
+            "{\"level\":\"error\",\"msg\":\"cannot \\\"x\\\"\\n\\u001bé\",\
+             \"time\":\"2026-11-21T08:12:05Z\",\"errno\":\"ENOENT\"}\n"
+        );
+    }
+
+    #[test]
+    fn json_holds_only_the_error_unless_asked() {
+        let with = |log_format, log_level, debug| {
+            level(&Global { log_format, log_level, debug, ..Global::default() })
+        };
+        assert_eq!(with(LogFormat::Text, None, false), Level::WARN);
+        assert_eq!(with(LogFormat::Json, None, false), Level::ERROR);
+        assert_eq!(with(LogFormat::Json, None, true), Level::DEBUG);
+        assert_eq!(with(LogFormat::Json, Some(LogLevel::Warning), false), Level::WARN);
+        assert_eq!(with(LogFormat::Text, Some(LogLevel::Error), false), Level::ERROR);
+    }
+}

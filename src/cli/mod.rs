@@ -1,0 +1,240 @@
+//! What was typed, and nothing but that: no file is opened here.
+
+#![forbid(unsafe_code)]
+
+pub mod args;
+mod flags;
+pub mod log;
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+
+use self::args::{Create, Delete, Exec, Features, Global, Kill, List, OneId, Ps, Run, Spec};
+use self::flags::Order;
+use crate::error::{Error, Kind};
+
+/// The version of the OCI runtime specification that `rt` follows.
+pub const SPEC_VERSION: &str = "1.3.0";
+
+/// A command line.
+#[derive(Debug)]
+pub struct Cli {
+    /// The options before the verb.
+    pub global: Global,
+    /// What to do.
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub enum Verb {
+    Create(Create),
+    Delete(Delete),
+    Exec(Exec),
+    Features(Features),
+    Kill(Kill),
+    List(List),
+    Pause(OneId),
+    Ps(Ps),
+    Resume(OneId),
+    Run(Run),
+    Spec(Spec),
+    Start(OneId),
+    State(OneId),
+    /// Print this: a version, a help text.
+    Print(String),
+}
+
+impl std::fmt::Display for Verb {
+    /// What an error is prefixed with: `create web1`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Verb::Create(args) => write!(f, "create {}", args.bundle.id),
+            Verb::Delete(args) => write!(f, "delete {}", args.id),
+            Verb::Exec(args) => write!(f, "exec {}", args.id),
+            Verb::Features(_) => f.write_str("features"),
+            Verb::Kill(args) => write!(f, "kill {}", args.id),
+            Verb::List(_) => f.write_str("list"),
+            Verb::Pause(args) => write!(f, "pause {}", args.id),
+            Verb::Ps(args) => write!(f, "ps {}", args.id),
+            Verb::Resume(args) => write!(f, "resume {}", args.id),
+            Verb::Run(args) => write!(f, "run {}", args.bundle.id),
+            Verb::Spec(_) => f.write_str("spec"),
+            Verb::Start(args) => write!(f, "start {}", args.id),
+            Verb::State(args) => write!(f, "state {}", args.id),
+            Verb::Print(_) => f.write_str("print"),
+        }
+    }
+}
+
+/// A command line that makes no sense.
+#[derive(Debug)]
+pub struct Refused {
+    /// The options before the verb, as far as they were understood: they say where the
+    /// error is to be written.
+    pub global: Global,
+    /// Why.
+    pub error: Error,
+    /// The exit code.
+    pub code: u8,
+}
+
+/// A verb on the command line.
+struct Known {
+    name: &'static str,
+    about: &'static str,
+    order: Order,
+    args: fn(Command) -> Command,
+    read: fn(&ArgMatches) -> Result<Verb, clap::Error>,
+}
+
+macro_rules! known {
+    ($name:literal, $variant:ident($args:ident), $order:ident, $about:literal) => {
+        Known {
+            name: $name,
+            about: $about,
+            order: Order::$order,
+            args: |command| $args::augment_args(command),
+            read: |matches| Ok(Verb::$variant($args::from_arg_matches(matches)?)),
+        }
+    };
+}
+
+/// All verbs, in the order of the help text.
+const VERBS: &[Known] = &[
+    known!("create", Create(Create), Any, "Create a container"),
+    known!("start", Start(OneId), Any, "Start the process of a created container"),
+    known!("state", State(OneId), Any, "Print the state of a container"),
+    known!("kill", Kill(Kill), Any, "Send a signal to a container"),
+    known!("delete", Delete(Delete), Any, "Delete a container"),
+    known!("run", Run(Run), Any, "Create and start a container"),
+    known!("exec", Exec(Exec), FlagsFirst, "Run another process in a container"),
+    known!("list", List(List), Any, "List all containers"),
+    known!("ps", Ps(Ps), FlagsFirst, "List the processes of a container"),
+    known!("pause", Pause(OneId), Any, "Freeze the processes of a container"),
+    known!("resume", Resume(OneId), Any, "Thaw the processes of a container"),
+    known!("spec", Spec(Spec), Any, "Write a config.json to start from"),
+    known!("features", Features(Features), Any, "Print what this runtime can do, as JSON"),
+];
+
+/// Verbs of runc that `rt` does not have.
+const ABSENT: &[&str] = &["checkpoint", "events", "restore", "update"];
+
+/// The exit code of runc for a command that it does not know.
+const UNKNOWN_COMMAND: u8 = 3;
+
+/// Reads a command line. `args` begins with the name of the program.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Refused> {
+    let command = Global::augment_args(command("rt"));
+    let refused =
+        |text: String| Refused { global: Global::default(), error: usage(text, "rt"), code: 1 };
+    let sorted = flags::sort(&command, args.into_iter().skip(1), Order::FlagsFirst);
+    let mut sorted = sorted.map_err(refused)?;
+    let rest = std::mem::take(&mut sorted.arguments);
+    let help = sorted.help;
+    let global = command
+        .try_get_matches_from(sorted.for_clap("rt"))
+        .and_then(|matches| Global::from_arg_matches(&matches))
+        .map_err(|error| refused(one_line(&error)))?;
+    let mut rest = rest.into_iter();
+    let verb = match rest.next() {
+        _ if global.version => Ok(Verb::Print(version())),
+        None => Ok(Verb::Print(help_of_rt())),
+        Some(_) if help => Ok(Verb::Print(help_of_rt())),
+        Some(name) if name == "help" || name == "h" => match rest.next() {
+            None => Ok(Verb::Print(help_of_rt())),
+            Some(name) => find(name).map(|known| Verb::Print(help_of(known))),
+        },
+        Some(name) => find(name).and_then(|known| read(known, rest)),
+    };
+    match verb {
+        Ok(verb) => Ok(Cli { global, verb }),
+        Err((error, code)) => Err(Refused { global, error, code }),
+    }
+}
+
+fn find(name: OsString) -> Result<&'static Known, (Error, u8)> {
+    if let Some(known) = VERBS.iter().find(|known| name == known.name) {
+        return Ok(known);
+    }
+    let name = name.to_string_lossy();
+    if ABSENT.contains(&&*name) {
+        let text = format!("rt {name} is not supported by this version of rt");
+        return Err((Error::new(text).kind(Kind::Invalid), 1));
+    }
+    Err((usage(format!("unknown command {name:?}"), "rt"), UNKNOWN_COMMAND))
+}
+
+/// Only the one verb is told to clap: the rest would cost every start some time.
+fn read(known: &Known, args: impl Iterator<Item = OsString>) -> Result<Verb, (Error, u8)> {
+    let name = format!("rt {}", known.name);
+    let refused = |text| (usage(text, &name), 1);
+    let command = (known.args)(command(known.name).bin_name(&name));
+    let sorted = flags::sort(&command, args, known.order).map_err(refused)?;
+    if sorted.help {
+        return Ok(Verb::Print(help_of(known)));
+    }
+    command
+        .try_get_matches_from(sorted.for_clap(&name))
+        .and_then(|matches| (known.read)(&matches))
+        .map_err(|error| refused(one_line(&error)))
+}
+
+fn command(name: &'static str) -> Command {
+    // Help is ours, since clap would look for it behind `--` of exec as well.
+    Command::new(name).disable_help_flag(true).disable_version_flag(true).args_override_self(true)
+}
+
+fn usage(text: String, name: &str) -> Error {
+    Error::new(text).kind(Kind::Invalid).hint(format!("see {name} --help"))
+}
+
+/// What clap says, without its heading and its footer. A missing value has the words
+/// that podman looks for, see [`flags`].
+fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let first = text.split("\n\n").next().unwrap_or(&text);
+    let words: Vec<&str> = first.split_whitespace().collect();
+    let line = words.join(" ");
+    match error.kind() {
+        ErrorKind::UnknownArgument => {
+            let argument = error.get(clap::error::ContextKind::InvalidArg);
+            format!(
+                "too many arguments, from {}",
+                argument.map(ToString::to_string).unwrap_or(line)
+            )
+        }
+        _ => line.strip_prefix("error: ").unwrap_or(&line).to_owned(),
+    }
+}
+
+fn help_of_rt() -> String {
+    let verbs = VERBS.iter().map(|known| Command::new(known.name).about(known.about));
+    let mut command = Global::augment_args(command("rt"))
+        .about("An OCI container runtime for Linux")
+        .subcommand_value_name("COMMAND")
+        .subcommands(verbs)
+        .after_help("See `rt COMMAND --help` for one command.");
+    command.render_help().to_string() + "\n"
+}
+
+fn help_of(known: &Known) -> String {
+    let command = command(known.name).bin_name(format!("rt {}", known.name));
+    // The docstring of the struct is not for the user.
+    (known.args)(command).about(known.about).render_help().to_string() + "\n"
+}
+
+/// In the form of runc: callers take the lines that contain `version` and `commit:`.
+fn version() -> String {
+    let mut text = format!("rt version {}\n", env!("CARGO_PKG_VERSION"));
+    if let Some(commit) = option_env!("RT_COMMIT") {
+        text += &format!("commit: {commit}\n");
+    }
+    text + &format!("spec: {SPEC_VERSION}\n")
+}
+
+#[cfg(test)]
+mod tests;

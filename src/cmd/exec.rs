@@ -1,0 +1,162 @@
+//! `rt exec`: another process in a container.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
+
+use super::root;
+use crate::cli::args::{Exec, Global};
+use crate::error::{Doing, Error, Kind, Result};
+use crate::parent::console::{self, Socket};
+use crate::parent::handover::PidFile;
+use crate::parent::join::{self, Joined, Request};
+use crate::parent::{fds, protect, wait};
+use crate::spec;
+use crate::state::{Container, Id, Status};
+use crate::sys::signal;
+
+/// Runs the process; its exit code, or 0 with `--detach`.
+pub fn exec(global: &Global, args: &Exec) -> Result<ExitCode> {
+    protect::ensure()?;
+    let container = Container::load(&root::open(global)?, &Id::parse(&args.id)?)?;
+    let status = container.status()?;
+    let refused = match status {
+        Status::Created | Status::Running => None,
+        Status::Paused if args.ignore_paused => None,
+        Status::Paused => {
+            Some("cannot exec in a paused container (use --ignore-paused to override)")
+        }
+        Status::Stopped => Some("cannot exec in a stopped container"),
+        Status::Creating => Some("cannot exec in a container that is being created"),
+    };
+    if let Some(text) = refused {
+        return Err(Error::new(text).kind(Kind::WrongStatus));
+    }
+    let init = container
+        .init()?
+        .ok_or_else(|| Error::new("cannot exec in a stopped container").kind(Kind::WrongStatus))?;
+    let (spec, _) = spec::decode(&container.dir.config()?)?;
+    let (process, notices) = process(args, &spec)?;
+    for notice in notices {
+        tracing::warn!("{notice}");
+    }
+    let terminal = process.terminal().unwrap_or(false);
+    console::check(terminal, args.detach, args.console_socket.is_some())?;
+    let request = Request {
+        container: &container,
+        init,
+        spec: &spec,
+        process: &process,
+        cgroup: sub_cgroup(&args.cgroup)?,
+        pid_file: args.pid_file.as_deref().map(PidFile::new).transpose()?,
+        console_socket: args.console_socket.as_deref().map(Socket::connect).transpose()?,
+        pidfd_socket: args.pidfd_socket.as_deref().map(Socket::connect).transpose()?,
+        passed: fds::passed(args.preserve_fds)?,
+    };
+    let Joined { birth, master } = join::exec(&request)?;
+    if args.detach {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let exit = wait::foreground(birth.pidfd.as_fd(), master)?;
+    signal::set_mask(birth.mask).doing(|| "restore the signal mask")?;
+    Ok(ExitCode::from(exit.code() as u8))
+}
+
+/// `[controller:]PATH`; on cgroup v2 there is one tree, so no controller is named.
+fn sub_cgroup(given: &[String]) -> Result<Option<PathBuf>> {
+    match given {
+        [] => Ok(None),
+        [path] if !path.contains(':') => Ok(Some(PathBuf::from(path))),
+        [path] => Err(Error::new(format!("--cgroup {path}: cgroup v2 has no controller trees"))
+            .kind(Kind::Invalid)),
+        _ => Err(Error::new("--cgroup can be given only once on cgroup v2").kind(Kind::Invalid)),
+    }
+}
+
+/// The process of `--process`, or that of the configuration with what the command line
+/// says instead.
+fn process(args: &Exec, spec: &Spec) -> Result<(Process, Vec<String>)> {
+    if let Some(path) = &args.process {
+        return spec::load_process(path);
+    }
+    let missing = || Error::new("config.json has no process; use --process").kind(Kind::Invalid);
+    let mut process = spec.process().clone().ok_or_else(missing)?;
+    if args.command.is_empty() {
+        return Err(Error::new("process args cannot be empty").kind(Kind::Invalid));
+    }
+    process.set_args(Some(args.command.clone())).set_terminal(Some(args.tty));
+    if let Some(cwd) = &args.cwd {
+        process.set_cwd(PathBuf::from(cwd));
+    }
+    let mut env = process.env().clone().unwrap_or_default();
+    env.extend(args.env.iter().cloned());
+    process.set_env(Some(env));
+    if let Some(ids) = args.user {
+        let mut user = process.user().clone();
+        user.set_uid(ids.uid);
+        if let Some(gid) = ids.gid {
+            user.set_gid(gid);
+        }
+        process.set_user(user);
+    }
+    if !args.additional_gids.is_empty() {
+        let mut user = process.user().clone();
+        let mut groups = user.additional_gids().clone().unwrap_or_default();
+        groups.extend(&args.additional_gids);
+        user.set_additional_gids(Some(groups));
+        process.set_user(user);
+    }
+    if args.no_new_privs {
+        process.set_no_new_privileges(Some(true));
+    }
+    if let Some(profile) = &args.apparmor {
+        process.set_apparmor_profile(Some(profile.clone()));
+    }
+    if let Some(label) = &args.process_label {
+        process.set_selinux_label(Some(label.clone()));
+    }
+    let notices = add_capabilities(&mut process, &args.cap)?;
+    Ok((process, notices))
+}
+
+/// Bounding, effective and permitted, never inheritable (CVE-2022-29162); ambient only
+/// where the configuration has made it inheritable.
+fn add_capabilities(process: &mut Process, names: &[String]) -> Result<Vec<String>> {
+    let mut notices = Vec::new();
+    if names.is_empty() {
+        return Ok(notices);
+    }
+    let empty = || {
+        let mut none = LinuxCapabilities::default();
+        none.set_bounding(None).set_effective(None).set_permitted(None);
+        none.set_inheritable(None).set_ambient(None);
+        none
+    };
+    let mut caps = process.capabilities().clone().unwrap_or_else(empty);
+    for name in names {
+        let plain = name.strip_prefix("CAP_").unwrap_or_default();
+        let Ok(capability) = Capability::from_str(plain) else {
+            notices.push(format!("--cap {name}: unknown capability, not added"));
+            continue;
+        };
+        let add = |set: &Option<_>| {
+            let mut set: std::collections::HashSet<Capability> =
+                Option::clone(set).unwrap_or_default();
+            set.insert(capability);
+            Some(set)
+        };
+        let (bounding, effective) = (add(caps.bounding()), add(caps.effective()));
+        let permitted = add(caps.permitted());
+        caps.set_bounding(bounding).set_effective(effective).set_permitted(permitted);
+        let inheritable = caps.inheritable().as_ref().is_some_and(|set| set.contains(&capability));
+        if inheritable {
+            let ambient = add(caps.ambient());
+            caps.set_ambient(ambient);
+        }
+    }
+    process.set_capabilities(Some(caps));
+    Ok(notices)
+}

@@ -1,0 +1,102 @@
+//! `rt list`.
+
+use super::print;
+use crate::error::{Error, Kind, Result};
+use crate::state::{Container, OciState, StateRoot, Status};
+
+/// How the containers are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Columns with a heading.
+    Table,
+    /// One line with an array of the objects that `rt state` prints, or `null`.
+    Json,
+    /// Only the ids, one on a line.
+    Quiet,
+}
+
+/// Prints all containers. One with a damaged state is warned about, and the others are
+/// still listed.
+pub fn list(root: &StateRoot, format: Format) -> Result<()> {
+    let ids = root.list()?;
+    if format == Format::Quiet {
+        return print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>());
+    }
+    let mut found: Vec<(Container, Status)> = Vec::with_capacity(ids.len());
+    for id in &ids {
+        let loaded = Container::load(root, id)
+            .and_then(|container| container.status().map(|status| (container, status)));
+        match loaded {
+            Ok(one) => found.push(one),
+            // Deleted since we looked, or not yet recorded.
+            Err(error) if error.kind_of() == Kind::NotFound => {}
+            Err(error) => tracing::warn!("{error}"),
+        }
+    }
+    let states: Vec<OciState<'_>> = found
+        .iter()
+        .map(|(container, status)| {
+            OciState::full(&container.record, *status, container.pid(*status))
+        })
+        .collect();
+    match format {
+        Format::Json if states.is_empty() => print("null\n"),
+        Format::Json => {
+            let text = serde_json::to_string(&states)
+                .map_err(|error| Error::new("print the list").detail(error.to_string()))?;
+            print(&(text + "\n"))
+        }
+        Format::Table | Format::Quiet => print(&table(&states)),
+    }
+}
+
+fn table(states: &[OciState<'_>]) -> String {
+    let heading = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
+    let rows: Vec<[String; 6]> = std::iter::once(heading)
+        .chain(states.iter().map(|state| {
+            [
+                state.id.to_owned(),
+                state.pid.to_string(),
+                state.status.to_owned(),
+                state.bundle.display().to_string(),
+                state.created().to_owned(),
+                state.owner().to_owned(),
+            ]
+        }))
+        .collect();
+    align(&rows)
+}
+
+/// Every column but the last is as wide as its widest cell and three spaces, and at
+/// least twelve, as scripts know it from runc.
+fn align<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count() + 3).max().unwrap_or(0).max(12)
+    };
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            if column + 1 == N {
+                text += cell;
+            } else {
+                text += &format!("{cell:<width$}");
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned() {
+        let rows =
+            [["ID", "PID", "X"], ["a-long-name-", "7", "y"]].map(|row| row.map(str::to_owned));
+        assert_eq!(align(&rows), "ID             PID         X\na-long-name-   7           y\n");
+    }
+}

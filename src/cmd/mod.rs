@@ -1,0 +1,137 @@
+//! One verb per file: load, check the status, call, print.
+
+mod config;
+pub mod create;
+pub mod delete;
+pub mod exec;
+pub mod features;
+pub mod kill;
+pub mod list;
+pub mod pause;
+pub mod ps;
+mod root;
+pub mod spec;
+pub mod start;
+pub mod state;
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+use serde_json::ser::PrettyFormatter;
+
+use crate::cli::args::{CgroupManager, Global, ListFormat};
+use crate::cli::{Cli, Refused, Verb, log};
+use crate::error::{Doing, Error, Kind, Result};
+use crate::state::Id;
+use crate::sys;
+
+/// The exit code of an `exec` whose process was never there: it tells that from a
+/// process that failed.
+const NOT_STARTED: u8 = 255;
+
+/// Does what was typed. An error has been written when this returns.
+pub fn run(cli: Cli) -> ExitCode {
+    let Cli { global, verb } = cli;
+    let context = verb.to_string();
+    let failure = match verb {
+        Verb::Exec(_) => ExitCode::from(NOT_STARTED),
+        _ => ExitCode::FAILURE,
+    };
+    match log::start(&global).and_then(|()| dispatch(&global, verb)) {
+        Ok(code) => code,
+        Err(error) => {
+            log::report(&error.within(context));
+            failure
+        }
+    }
+}
+
+/// Says why a command line makes no sense.
+pub fn refuse(refused: &Refused) -> ExitCode {
+    if let Err(error) = log::start(&refused.global) {
+        log::report(&error);
+    }
+    log::report(&refused.error);
+    ExitCode::from(refused.code)
+}
+
+fn dispatch(global: &Global, verb: Verb) -> Result<ExitCode> {
+    if !matches!(verb, Verb::Print(_) | Verb::Features(_) | Verb::Spec(_)) {
+        check(global)?;
+    }
+    match verb {
+        Verb::Create(args) => return create::create(global, &args),
+        Verb::Run(args) => return create::run(global, &args),
+        Verb::Exec(args) => return exec::exec(global, &args),
+        Verb::Print(text) => print(&text)?,
+        Verb::Features(_) => features::features()?,
+        Verb::Spec(args) => spec::spec(&args)?,
+        Verb::Start(args) => start::start(&root::open(global)?, &Id::parse(&args.id)?)?,
+        Verb::Kill(args) => {
+            let signal = kill::parse_signal(&args.signal)?;
+            kill::kill(&root::open(global)?, &Id::parse(&args.id)?, signal, args.all)?;
+        }
+        Verb::Delete(args) => {
+            delete::delete(&root::open(global)?, &Id::parse(&args.id)?, args.force)?;
+        }
+        Verb::State(args) => state::state(&root::open(global)?, &Id::parse(&args.id)?)?,
+        Verb::List(args) => {
+            let format = match args.format {
+                _ if args.quiet => list::Format::Quiet,
+                ListFormat::Table => list::Format::Table,
+                ListFormat::Json => list::Format::Json,
+            };
+            list::list(&root::open_given(global)?, format)?;
+        }
+        Verb::Ps(args) => {
+            let format = match args.format {
+                ListFormat::Table => ps::Format::Table,
+                ListFormat::Json => ps::Format::Json,
+            };
+            ps::ps(&root::open(global)?, &Id::parse(&args.id)?, format, &args.options)?;
+        }
+        Verb::Pause(args) => pause::pause(&root::open(global)?, &Id::parse(&args.id)?)?,
+        Verb::Resume(args) => pause::resume(&root::open(global)?, &Id::parse(&args.id)?)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What cannot be is refused by name, before anything is done.
+fn check(global: &Global) -> Result<()> {
+    let flag = match global {
+        Global { systemd_cgroup: true, .. } => "--systemd-cgroup",
+        Global { cgroup_manager: CgroupManager::Systemd, .. } => "--cgroup-manager systemd",
+        _ => return Ok(()),
+    };
+    Err(Error::new(format!("{flag} is not supported by this version of rt"))
+        .kind(Kind::Invalid)
+        .hint("use --cgroup-manager cgroupfs, and a cgroupsPath that is a path"))
+}
+
+/// JSON for people.
+fn indented(value: &impl Serialize, indent: &str) -> Result<String> {
+    let mut bytes = Vec::new();
+    let format = PrettyFormatter::with_indent(indent.as_bytes());
+    let mut writer = serde_json::Serializer::with_formatter(&mut bytes, format);
+    value
+        .serialize(&mut writer)
+        .map_err(|error| error.to_string())
+        .and_then(|()| String::from_utf8(bytes).map_err(|error| error.to_string()))
+        .map_err(|text| Error::new("write JSON").detail(text))
+}
+
+/// Writes the answer of a verb to stdout; in one call, unless the reader is slow.
+fn print(text: &str) -> Result<()> {
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        let written = sys::fs::write(libc::STDOUT_FILENO, rest).doing(|| "write to stdout")?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// The error for a container without the process that was asked for; engines look for
+/// the words.
+fn not_running(id: &Id) -> Error {
+    Error::new(format!("container not running: {id}")).kind(Kind::WrongStatus)
+}

@@ -1,0 +1,78 @@
+//! Which directory holds the state of all containers.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use crate::cli::args::Global;
+use crate::error::{Doing, Result};
+use crate::state::StateRoot;
+
+/// Opens the root to look at what is there.
+pub fn open(global: &Global) -> Result<StateRoot> {
+    StateRoot::open(&path(global)?, false)
+}
+
+/// Opens the root to list what is there. One that was given and does not exist is a
+/// mistake; the default one does not exist until the first container does.
+pub fn open_given(global: &Global) -> Result<StateRoot> {
+    let root = open(global)?;
+    match &global.root {
+        Some(path) if root.is_absent() => {
+            Err(Errno::ENOENT).doing(|| format!("open the state root {}", path.display()))
+        }
+        _ => Ok(root),
+    }
+}
+
+/// Opens the root to put something there.
+pub fn make(global: &Global) -> Result<StateRoot> {
+    StateRoot::open(&path(global)?, true)
+}
+
+/// The absolute path of the root: `--root`, or the default for this user.
+pub fn path(global: &Global) -> Result<PathBuf> {
+    let path = match &global.root {
+        Some(path) => path.clone(),
+        None => {
+            let foreign = || {
+                let root = nix::unistd::geteuid().is_root();
+                !root || (std::env::var_os("USER").is_none_or(|user| user != "root") && in_userns())
+            };
+            default(std::env::var_os("XDG_RUNTIME_DIR"), foreign)
+        }
+    };
+    std::path::absolute(&path).doing(|| format!("find the state root {}", path.display()))
+}
+
+/// `foreign` says whether this is not the root user of the machine; it may ask the
+/// kernel, and so it is asked last.
+fn default(runtime_dir: Option<OsString>, foreign: impl FnOnce() -> bool) -> PathBuf {
+    match runtime_dir.map(PathBuf::from) {
+        // A relative one is to be ignored (XDG Base Directory Specification).
+        Some(dir) if dir.is_absolute() && foreign() => dir.join("rt"),
+        _ => Path::new("/run/rt").to_owned(),
+    }
+}
+
+/// Whether ids here are not the machine's: the initial user namespace maps all of them
+/// to themselves.
+fn in_userns() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !map.is_empty() && !map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_of_the_machine_and_others() {
+        let dir = || Some(OsString::from("/run/user/1000"));
+        assert_eq!(default(dir(), || true), Path::new("/run/user/1000/rt"));
+        assert_eq!(default(dir(), || false), Path::new("/run/rt"));
+        assert_eq!(default(Some("relative".into()), || true), Path::new("/run/rt"));
+        assert_eq!(default(None, || true), Path::new("/run/rt"));
+    }
+}

@@ -1,0 +1,89 @@
+//! `rt start ID`.
+
+use std::os::fd::AsFd;
+
+use super::config::Config;
+use super::delete::end;
+use crate::error::{Error, Kind, Result};
+use crate::parent::hooks::{self, Place};
+use crate::parent::listener::{self, Notified};
+use crate::parent::protect;
+use crate::plan::hooks::Kind as Hook;
+use crate::state::{Agent, Container, Id, OciState, StateRoot, Status};
+
+/// Lets a created container run its process. Nobody else can start or delete it
+/// meanwhile: of several starts exactly one succeeds.
+pub fn start(root: &StateRoot, id: &Id) -> Result<()> {
+    let container = Container::load_locked(root, id)?;
+    let refused = match container.status()? {
+        Status::Created => None,
+        Status::Running => Some("cannot start an already running container".to_owned()),
+        Status::Stopped => Some("cannot start a container that has stopped".to_owned()),
+        status => Some(format!("cannot start a container in the {status} state")),
+    };
+    if let Some(text) = refused {
+        return Err(Error::new(format!("{text}: {id}")).kind(Kind::WrongStatus));
+    }
+    release(&container)
+}
+
+/// Runs the hooks around the start, and opens the gate, of a created container whose
+/// lock is held. When a hook fails, the container is killed (runtime.md, "Lifecycle");
+/// it can then be deleted.
+pub fn release(container: &Container) -> Result<()> {
+    let config = Config::of(&container.dir)?;
+    if !config.has_process {
+        let text = "there is nothing to start: config.json has no process";
+        return Err(Error::new(text).kind(Kind::Invalid));
+    }
+    pass_gate(container, &config).inspect_err(|_| {
+        if let Err(second) = end(container) {
+            tracing::warn!("{second}");
+        }
+    })
+}
+
+fn pass_gate(container: &Container, config: &Config) -> Result<()> {
+    let record = &container.record;
+    let state = |status| OciState::new(record, status, container.pid(status)).to_json();
+    if let hooks @ [_, ..] = &config.hooks.start_container[..]
+        && let Some(init) = container.init()?
+    {
+        // A process of rt enters the container for them. Nothing was done so far.
+        protect::ensure()?;
+        let place = Place::Container { pidfd: init.as_fd(), namespaces: record.namespaces };
+        hooks::run(Hook::StartContainer, hooks, &state(Status::Created), place)?;
+    }
+    let gate = container.dir.open_gate()?;
+    if let Some(agent) = &record.agent {
+        hand_over(container, agent)?;
+    }
+    if config.hooks.poststart.is_empty() {
+        return Ok(());
+    }
+    gate.wait_until_passed()?;
+    run_poststart(container, config)
+}
+
+/// Gives the seccomp listener, which init has from now on, to the agent.
+fn hand_over(container: &Container, agent: &Agent) -> Result<()> {
+    let page = container.dir.take_listener_page()?;
+    let ended = || Error::new("container init has ended before it had a seccomp listener");
+    let init = container.init()?.ok_or_else(ended)?;
+    let pid = container.pid(Status::Created);
+    let process = Notified { page, pid, pidfd: init.as_fd() };
+    let handed = listener::hand_over(&process, agent, &container.record, (Status::Created, pid))?;
+    if handed { Ok(()) } else { Err(ended()) }
+}
+
+/// Runs the poststart hooks of a container whose program runs.
+pub fn poststart(container: &Container) -> Result<()> {
+    run_poststart(container, &Config::of(&container.dir)?)
+}
+
+fn run_poststart(container: &Container, config: &Config) -> Result<()> {
+    let record = &container.record;
+    let state = OciState::new(record, Status::Running, container.pid(Status::Running)).to_json();
+    let place = Place::Runtime { cwd: &record.bundle };
+    hooks::run(Hook::Poststart, &config.hooks.poststart, &state, place)
+}

@@ -1,0 +1,192 @@
+//! The one error type: what was being done, to which config field or path, the
+//! kernel's errno, and what the person can do about it. Always one line.
+
+use std::fmt;
+
+use nix::errno::Errno;
+
+use crate::plan::field::{Field, Violation};
+
+/// Result with [`Error`] unless said otherwise.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What a caller may branch on; everything else about an error is for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// No container has this id.
+    NotFound,
+    /// A container with this id is already there.
+    Exists,
+    /// The container is not in a status that allows the operation.
+    WrongStatus,
+    /// The configuration or the command line asks for something impossible.
+    Invalid,
+    /// Anything else; the text says what.
+    Failed,
+}
+
+/// An error on its way to the user.
+#[derive(Debug)]
+pub struct Error(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    kind: Kind,
+    what: String,
+    step: Option<String>,
+    field: Option<String>,
+    errno: Option<Errno>,
+    detail: Option<String>,
+    hint: Option<String>,
+}
+
+impl Error {
+    /// An error that says `what` was being done, or what is wrong.
+    pub fn new(what: impl Into<String>) -> Self {
+        Error(Box::new(Parts {
+            kind: Kind::Failed,
+            what: what.into(),
+            step: None,
+            field: None,
+            errno: None,
+            detail: None,
+            hint: None,
+        }))
+    }
+
+    /// The configuration is not acceptable: one line that names every violation.
+    pub fn invalid(violations: &[Violation]) -> Self {
+        let text: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        let mut error = Error::new(format!("invalid config.json: {}", text.join("; ")));
+        error.0.kind = Kind::Invalid;
+        error.0.field = violations.first().map(|v| v.field.to_string());
+        error
+    }
+
+    /// Sets the kind.
+    #[must_use]
+    pub fn kind(mut self, kind: Kind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
+    /// Adds the kernel's answer.
+    #[must_use]
+    pub fn errno(mut self, errno: Errno) -> Self {
+        self.0.errno = Some(errno);
+        self
+    }
+
+    /// Names the config field that asked for what failed.
+    #[must_use]
+    pub fn field(mut self, field: &Field) -> Self {
+        if !field.is_root() {
+            self.0.field = Some(field.to_string());
+        }
+        self
+    }
+
+    /// Names the step of the pipeline that failed.
+    #[must_use]
+    pub fn step(mut self, step: impl Into<String>) -> Self {
+        self.0.step = Some(step.into());
+        self
+    }
+
+    /// Adds what the kernel or a helper program said beyond the errno.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = Some(detail.into());
+        self
+    }
+
+    /// Adds what the person can do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Puts `prefix: ` before the text, keeping everything else.
+    #[must_use]
+    pub fn within(mut self, prefix: impl fmt::Display) -> Self {
+        self.0.what = format!("{prefix}: {}", self.0.what);
+        self
+    }
+
+    /// What a caller may branch on.
+    pub fn kind_of(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// The errno, if the kernel gave one.
+    pub fn errno_of(&self) -> Option<Errno> {
+        self.0.errno
+    }
+
+    /// The failed step, for the structured log.
+    pub fn step_of(&self) -> Option<&str> {
+        self.0.step.as_deref()
+    }
+
+    /// The config field, for the structured log.
+    pub fn field_of(&self) -> Option<&str> {
+        self.0.field.as_deref()
+    }
+}
+
+/// The errno as engines and people know it: `no such file or directory (ENOENT)`.
+pub fn errno_text(errno: Errno) -> String {
+    let text = errno.desc();
+    let mut chars = text.chars();
+    let lower: String =
+        chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default();
+    format!("{lower} ({errno:?})")
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Parts { kind, what, field, errno, detail, hint, .. } = &*self.0;
+        let mut line = what.clone();
+        if let Some(errno) = errno {
+            line += &format!(": {}", errno_text(*errno));
+        }
+        if let Some(detail) = detail {
+            line += &format!(": {}", detail.trim());
+        }
+        if let Some(field) = field.as_ref().filter(|_| *kind != Kind::Invalid) {
+            line += &format!(" (at {field} in config.json)");
+        }
+        if let Some(hint) = hint {
+            line += &format!("; {hint}");
+        }
+        // A value from the configuration may hold control characters: still one line.
+        for c in line.chars() {
+            if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Says what was being done when the kernel refused.
+pub trait Doing<T> {
+    /// Wraps the error; `what` is only built on failure.
+    fn doing<S: Into<String>>(self, what: impl FnOnce() -> S) -> Result<T>;
+}
+
+impl<T> Doing<T> for Result<T, Errno> {
+    fn doing<S: Into<String>>(self, what: impl FnOnce() -> S) -> Result<T> {
+        self.map_err(|errno| Error::new(what()).errno(errno))
+    }
+}
+
+impl<T> Doing<T> for std::io::Result<T> {
+    fn doing<S: Into<String>>(self, what: impl FnOnce() -> S) -> Result<T> {
+        self.map_err(|error| match error.raw_os_error() {
+            Some(raw) => Error::new(what()).errno(Errno::from_raw(raw)),
+            None => Error::new(what()).detail(error.to_string()),
+        })
+    }
+}

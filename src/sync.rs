@@ -1,0 +1,183 @@
+//! What the parent and the child say to each other over one socket pair.
+//!
+//! ```text
+//!  parent (rt)                      child (container's first process)
+//!    |                                 |
+//!    | <------------ Maps ------------ |  new user namespace: write uid_map, gid_map
+//!    | ------------- ack ------------> |
+//!    | <--- Born (pidfd) ------------- |  only with a stage: this is the real child
+//!    | <--------- NetDevices --------- |  move devices of the host into my namespace
+//!    | ------------- ack ------------> |
+//!    | <--- Source(n) ---------------- |  user namespace: open what I cannot reach
+//!    | ---- ack (mount fd) ----------> |
+//!    | <--- Console (master fd) ------ |  process.terminal
+//!    | <------------ Hooks ----------- |  createRuntime, createContainer
+//!    | ------------- ack ------------> |
+//!    | <------------ Ready ----------- |  state, pid file
+//!    | ------------- ack ------------> |  then the gate, seccomp, execve
+//!    |     (SCMP_ACT_NOTIFY: the listener is taken out of the child by pidfd_getfd(2);
+//!    |      both talk by a shared page, since no call of the child is sure to return)
+//!    | <------- end of file ---------- |  execve has closed the socket: it runs
+//!    |                                 |
+//!    | <--- Failed(step, errno) ------ |  at any point, instead of the above
+//! ```
+//!
+//! Frames are 16 bytes in the machine's order. The end of file on the parent's side
+//! means that the child is gone or runs the program; on the child's side it means that
+//! nobody waits for it any more, and it exits.
+
+use nix::errno::Errno;
+
+use crate::sys::{RawFd, sock};
+
+/// The longest text that goes with a frame: what the kernel wrote about a mount.
+pub const MAX_TEXT: usize = 240;
+
+/// What a frame is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// The child waits for its id mappings.
+    Maps = 1,
+    /// The child wants the tree of mount source `arg`; the ack carries it.
+    Source = 2,
+    /// Everything is mounted, nothing is sealed: time for hooks.
+    Hooks = 3,
+    /// The terminal is made; the frame carries its master, `arg` is N of /dev/pts/N.
+    Console = 4,
+    /// All is done that can be done before the program is wanted.
+    Ready = 5,
+    /// The stage has made the real child; the frame carries its pidfd, `arg` is its pid.
+    Born = 6,
+    /// A step failed.
+    Failed = 7,
+    /// The answer of the parent. For `Ready`, `arg` 1 says that nobody will read on.
+    Ack = 8,
+    /// The network namespace is there: time to move devices into it.
+    NetDevices = 9,
+}
+
+impl Kind {
+    fn from_byte(byte: u8) -> Option<Self> {
+        [
+            Kind::Maps,
+            Kind::Source,
+            Kind::Hooks,
+            Kind::Console,
+            Kind::Ready,
+            Kind::Born,
+            Kind::Failed,
+            Kind::Ack,
+            Kind::NetDevices,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// One message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    /// What it is about.
+    pub kind: Kind,
+    /// For `Failed`: which call of the step, a [`crate::child::Call`] as a number.
+    pub call: u8,
+    /// For `Failed`: which step of the script.
+    pub step: u16,
+    /// For `Failed`: the errno.
+    pub errno: i32,
+    /// As the kind says; for `Failed`: which part of the step.
+    pub arg: u64,
+}
+
+impl Frame {
+    /// A frame with nothing but an argument.
+    pub fn new(kind: Kind, arg: u64) -> Self {
+        Frame { kind, call: 0, step: 0, errno: 0, arg }
+    }
+
+    fn to_bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[0] = self.kind as u8;
+        bytes[1] = self.call;
+        bytes[2..4].copy_from_slice(&self.step.to_ne_bytes());
+        bytes[4..8].copy_from_slice(&self.errno.to_ne_bytes());
+        bytes[8..].copy_from_slice(&self.arg.to_ne_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
+        let [kind, call, s0, s1, e0, e1, e2, e3, arg @ ..] = bytes;
+        Some(Frame {
+            kind: Kind::from_byte(kind)?,
+            call,
+            step: u16::from_ne_bytes([s0, s1]),
+            errno: i32::from_ne_bytes([e0, e1, e2, e3]),
+            arg: u64::from_ne_bytes(arg),
+        })
+    }
+}
+
+/// What came over the socket.
+#[derive(Debug)]
+pub struct Received {
+    /// The message.
+    pub frame: Frame,
+    /// The descriptor that came with it, or -1.
+    pub fd: RawFd,
+    /// The text that came with it.
+    pub text: [u8; MAX_TEXT],
+    /// How much of it there is.
+    pub text_length: usize,
+}
+
+/// Sends a frame, with a text and a descriptor where there are any. Child-safe.
+pub fn send(socket: RawFd, frame: Frame, text: &[u8], fd: Option<RawFd>) -> Result<(), Errno> {
+    let mut bytes = [0u8; 16 + MAX_TEXT];
+    bytes[..16].copy_from_slice(&frame.to_bytes());
+    let length = text.len().min(MAX_TEXT);
+    bytes[16..16 + length].copy_from_slice(&text[..length]);
+    match fd {
+        Some(fd) => sock::send(socket, &bytes[..16 + length], &[fd]),
+        None => sock::send(socket, &bytes[..16 + length], &[]),
+    }
+}
+
+/// Receives a frame; `None` when the other side is gone. Child-safe.
+pub fn receive(socket: RawFd) -> Result<Option<Received>, Errno> {
+    let mut bytes = [0u8; 16 + MAX_TEXT];
+    let (length, fds) = match sock::receive(socket, &mut bytes) {
+        Err(Errno::ECONNRESET) => return Ok(None),
+        other => other?,
+    };
+    if length == 0 {
+        return Ok(None);
+    }
+    let mut head = [0; 16];
+    head.copy_from_slice(&bytes[..16]);
+    let frame = Frame::from_bytes(head).filter(|_| length >= 16).ok_or(Errno::EBADMSG)?;
+    let mut text = [0; MAX_TEXT];
+    text.copy_from_slice(&bytes[16..]);
+    Ok(Some(Received { frame, fd: fds[0], text, text_length: length - 16 }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_survives_the_socket() {
+        let (a, b) = sock::pair().expect("a socket pair");
+        let frame = Frame { kind: Kind::Failed, call: 3, step: 700, errno: 22, arg: 5 };
+        send(a, frame, b"tmpfs: Bad value for 'size'", Some(0)).expect("sent");
+        let got = receive(b).expect("received").expect("a frame");
+        assert_eq!(got.frame, frame);
+        assert_eq!(&got.text[..got.text_length], b"tmpfs: Bad value for 'size'");
+        assert!(got.fd > 2);
+        for fd in [a, got.fd] {
+            crate::sys::fs::close(fd);
+        }
+        assert!(receive(b).expect("end").is_none());
+        crate::sys::fs::close(b);
+    }
+}
