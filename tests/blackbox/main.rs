@@ -1,0 +1,117 @@
+//! Black-box tests: they drive a built OCI runtime on real bundles.
+//!
+//! ```text
+//! cargo test --test blackbox                          all tests, on the `rt` just built
+//! cargo test --test blackbox -- mounts:: --test-threads 1
+//! RT_BIN=/usr/sbin/runc cargo test --test blackbox    the same tests on a peer
+//! ```
+//!
+//! | variable       | meaning                                                                |
+//! |----------------|------------------------------------------------------------------------|
+//! | RT_BIN         | the runtime to test (default: the `rt` of this build)                  |
+//! | RT_TEST_DEBIAN | a tar of a Debian root file system (with python3) for the Debian tests |
+//! | RT_TEST_SLOW   | multiplies every time limit (an emulated machine: 20)                  |
+//! | RT_TEST_KEEP   | keep the scratch directory (only without root)                         |
+//!
+//! This one static binary plays four parts:
+//! - the *outer* process (root only) makes a cgroup, starts the runner in namespaces of its
+//!   own, and kills and removes that cgroup at the end (`support::isolate`);
+//! - the *runner* lists, selects and reports tests (`support::suite`);
+//! - a *worker* runs one test as a process of its own, a subreaper in its own mount
+//!   namespace, so that whatever the runtime leaves behind is seen (`support::worker`);
+//! - the *probe* runs inside containers, as `/probe`, and says what it sees (`probe`).
+
+mod probe;
+mod support;
+
+mod budget;
+mod cgroups;
+mod cli;
+mod debian;
+mod engines;
+mod examples;
+mod exec;
+mod faults;
+mod hooks;
+mod hostile;
+mod killed;
+mod lifecycle;
+mod mounts;
+mod mounts_copyup;
+mod mounts_flags;
+mod mounts_idmap;
+mod mounts_joined;
+mod mounts_kinds;
+mod mounts_many;
+mod mounts_super;
+mod mounts_targets;
+mod namespaces;
+mod netdevices;
+mod notify;
+mod process;
+mod rdt;
+mod rootfs;
+mod rootless;
+mod scheduling;
+mod seccomp;
+mod security;
+mod signals;
+mod stdio;
+mod symlinks;
+mod terminal;
+
+use std::process::ExitCode;
+
+fn all() -> Vec<support::Test> {
+    [
+        lifecycle::tests(),
+        cli::tests(),
+        engines::tests(),
+        examples::tests(),
+        process::tests(),
+        scheduling::tests(),
+        rdt::tests(),
+        namespaces::tests(),
+        mounts::tests(),
+        mounts_flags::tests(),
+        mounts_idmap::tests(),
+        mounts_joined::tests(),
+        mounts_super::tests(),
+        mounts_copyup::tests(),
+        mounts_kinds::tests(),
+        mounts_targets::tests(),
+        mounts_many::tests(),
+        rootfs::tests(),
+        stdio::tests(),
+        terminal::tests(),
+        signals::tests(),
+        exec::tests(),
+        hooks::tests(),
+        cgroups::tests(),
+        seccomp::tests(),
+        notify::tests(),
+        netdevices::tests(),
+        security::tests(),
+        symlinks::tests(),
+        hostile::tests(),
+        rootless::tests(),
+        killed::tests(),
+        faults::tests(),
+        budget::tests(),
+        debian::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
+    if args.first().is_some_and(|name| name.rsplit('/').next() == Some("probe")) {
+        return probe::main(&args[1..]);
+    }
+    if let Some(name) = std::env::var_os("RT_TEST_WORKER") {
+        return support::worker::main(&name.to_string_lossy(), all());
+    }
+    support::suite::main(all())
+}

@@ -1,0 +1,163 @@
+//! The few system calls that neither std nor nix wraps here.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::time::Duration;
+
+pub fn cstr(text: impl AsRef<[u8]>) -> CString {
+    CString::new(text.as_ref()).expect("no NUL in a path")
+}
+
+fn path(p: &Path) -> CString {
+    cstr(p.as_os_str().as_encoded_bytes())
+}
+
+fn check(rc: i64) -> io::Result<i64> {
+    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(rc) }
+}
+
+pub fn mount(
+    source: &str,
+    target: &Path,
+    fstype: &str,
+    flags: libc::c_ulong,
+    data: &str,
+) -> io::Result<()> {
+    let (source, target, fstype, data) = (cstr(source), path(target), cstr(fstype), cstr(data));
+    // SAFETY: all pointers are to NUL-terminated strings that outlive the call.
+    let rc = unsafe {
+        libc::mount(source.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags, data.as_ptr().cast())
+    };
+    check(rc.into()).map(drop)
+}
+
+pub fn bind(source: &Path, target: &Path) -> io::Result<()> {
+    mount(&source.to_string_lossy(), target, "", libc::MS_BIND | libc::MS_REC, "")
+}
+
+pub fn umount_detach(target: &Path) -> io::Result<()> {
+    let target = path(target);
+    // SAFETY: a NUL-terminated string that outlives the call.
+    let rc = unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) };
+    check(rc.into()).map(drop)
+}
+
+pub fn unshare(flags: i32) -> io::Result<()> {
+    // SAFETY: no pointers.
+    let rc = unsafe { libc::unshare(flags) };
+    check(rc.into()).map(drop)
+}
+
+pub fn prctl(option: i32, value: u64) -> io::Result<i64> {
+    // SAFETY: the options used here take integers only.
+    let rc = unsafe { libc::prctl(option, value, 0, 0, 0) };
+    check(rc.into())
+}
+
+/// Forks. The child must be the copy of a process with one thread.
+pub fn fork() -> io::Result<i32> {
+    // SAFETY: callers are single-threaded, so the child may go on as the parent could.
+    let rc = unsafe { libc::fork() };
+    check(rc.into()).map(|pid| pid as i32)
+}
+
+pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    assert!(pid > 1, "kill of pid {pid} would reach more than one process");
+    // SAFETY: no pointers.
+    let rc = unsafe { libc::kill(pid, signal) };
+    check(rc.into()).map(drop)
+}
+
+pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    let rc = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = check(rc)? as RawFd;
+    // SAFETY: the kernel just gave us this descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// True when the descriptor becomes readable in time.
+pub fn readable(fd: BorrowedFd<'_>, within: Duration) -> bool {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let millis = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: one valid pollfd.
+    unsafe { libc::poll(&mut poll, 1, millis) > 0 }
+}
+
+/// Reaps one child: its pid, wait status and peak memory in kB.
+pub fn wait4(pid: i32, options: i32) -> io::Result<(i32, i32, i64)> {
+    let mut status = 0;
+    // SAFETY: rusage is plain integers, for which zero is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to live variables.
+    let rc = unsafe { libc::wait4(pid, &mut status, options, &mut usage) };
+    check(rc.into()).map(|pid| (pid as i32, status, usage.ru_maxrss))
+}
+
+/// Becomes an ordinary user for good.
+pub fn become_user(id: u32) -> io::Result<()> {
+    // SAFETY: an empty list needs no pointer.
+    check(unsafe { libc::setgroups(0, std::ptr::null()) }.into())?;
+    // SAFETY: no pointers.
+    check(unsafe { libc::setresgid(id, id, id) }.into())?;
+    // SAFETY: no pointers.
+    check(unsafe { libc::setresuid(id, id, id) }.into())?;
+    // The kernel makes such a process undumpable, which would hide its own /proc files.
+    prctl(libc::PR_SET_DUMPABLE, 1).map(drop)
+}
+
+pub fn is_root() -> bool {
+    // SAFETY: no arguments, cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
+pub fn mkfifo(at: &Path) {
+    mknod(at, libc::S_IFIFO | 0o600, 0);
+}
+
+pub fn mknod(at: &Path, mode: u32, device: u64) {
+    let at = path(at);
+    // SAFETY: a NUL-terminated string that outlives the call.
+    let rc = unsafe { libc::mknod(at.as_ptr(), mode, device) };
+    check(rc.into()).expect("mknod");
+}
+
+/// Exchanges two paths in one step.
+pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    let (one, other) = (path(one), path(other));
+    // SAFETY: NUL-terminated strings that outlive the call.
+    let rc = unsafe {
+        libc::renameat2(
+            libc::AT_FDCWD,
+            one.as_ptr(),
+            libc::AT_FDCWD,
+            other.as_ptr(),
+            libc::RENAME_EXCHANGE,
+        )
+    };
+    check(rc.into()).map(drop)
+}
+
+/// Puts descriptors at given numbers, without close-on-exec; for `pre_exec`.
+pub fn place_fds(fds: &[(RawFd, RawFd)]) -> io::Result<()> {
+    for &(from, to) in fds {
+        if from == to {
+            // SAFETY: no pointers.
+            check(unsafe { libc::fcntl(from, libc::F_SETFD, 0) }.into())?;
+        } else {
+            // SAFETY: no pointers.
+            check(unsafe { libc::dup2(from, to) }.into())?;
+        }
+    }
+    Ok(())
+}
+
+/// Starts a session with the terminal on fd 0 as its controlling one; for `pre_exec`.
+pub fn take_terminal() -> io::Result<()> {
+    // SAFETY: no arguments.
+    check(unsafe { libc::setsid() }.into())?;
+    // SAFETY: the request takes an integer.
+    check(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) }.into()).map(drop)
+}
