@@ -291,6 +291,10 @@ fn hint(call: Call, errno: Errno, step: &str) -> Option<&'static str> {
         ("mount", Call::FsPick | Call::MountSetattr, Errno::EINVAL) => {
             Some("only a mount point can be changed")
         }
+        ("mount", Call::OpenSource, Errno::EINVAL) => Some(
+            "in a user namespace a tree with mounts below it can only be bound as a whole, with \
+             what they cover: use rbind",
+        ),
         ("mount", Call::FsOpen, Errno::ENODEV) => Some("the kernel does not know this type"),
         ("mount", Call::OpenTarget, Errno::ELOOP) => Some(
             "links lead round in circles; or this is proc or sysfs, which must be mounted on \

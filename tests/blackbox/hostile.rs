@@ -91,7 +91,7 @@ fn refused(c: &Case, out: &crate::support::Out, place: &str, reason: &str) -> Re
     match () {
         () if out.code == Some(0) => Err("accepted".into()),
         () if out.code.is_none() => Err(out.how()),
-        () if out.took > scaled(Duration::from_secs(5)) => Err(format!("took {:?}", out.took)),
+        () if out.took > scaled(Duration::from_secs(1)) => Err(format!("took {:?}", out.took)),
         () if left > 0 || group => Err("something was made".into()),
         () if err.contains("panicked") => Err(format!("panic: {err}")),
         () if !err.contains(place) => Err(format!("stderr lacks {place:?}: {}", err.trim())),

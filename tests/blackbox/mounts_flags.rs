@@ -13,6 +13,7 @@ tests! {
     a_user_namespace_keeps_what_it_locks: rt_only().needs(Need::UserNamespace),
     clearing_what_is_locked_is_an_error: rt_only().needs(Need::UserNamespace),
     an_ordinary_user_keeps_what_is_locked: rootless().rt_only(),
+    an_ordinary_user_binds_a_locked_tree_only_as_a_whole: rootless().rt_only(),
     every_recursive_word_reaches_submounts: rt_only(),
     every_plain_word_works_on_a_new_file_system: rt_only(),
     propagation_words_work_on_every_kind: rt_only(),
@@ -136,14 +137,39 @@ fn clearing_what_is_locked_is_an_error(c: &Case) {
     }
 }
 
+/// A directory of the host's that is mounted nosuid and nodev, with nothing mounted below it
+/// (without that, the kernel copies a locked tree only as a whole); and its flags, rw first.
+fn locked_on_the_host() -> (String, Vec<String>) {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split(' ').collect()).collect();
+    let found = rows.iter().find(|row| {
+        let flags: Vec<&str> = row[5].split(',').collect();
+        ["rw", "nosuid", "nodev"].iter().all(|flag| flags.contains(flag))
+            && row.contains(&"tmpfs")
+            && fs::read_dir(row[4]).is_ok()
+            && rows.iter().all(|other| other[1] != row[0])
+    });
+    let row = found.expect("a tmpfs that is mounted nosuid,nodev");
+    (row[4].to_string(), row[5].split(',').map(str::to_string).collect())
+}
+
 fn an_ordinary_user_keeps_what_is_locked(c: &Case) {
-    // The suite has mounted it nosuid and nodev.
+    let (source, flags) = locked_on_the_host();
     let mut b = c.bundle();
-    b.mount("/mnt", "bind", "/run", &["rbind", "ro"]).mount("/tmp", "bind", "/run", &["bind"]);
-    assert_eq!(flags_of(c, &b, "/mnt"), ["ro", "nosuid", "nodev", "relatime"]);
-    assert_eq!(flags_of(c, &b, "/tmp"), ["rw", "nosuid", "nodev", "relatime"]);
-    b.mount("/home", "bind", "/run", &["bind", "suid"]);
+    b.mount("/mnt", "bind", &source, &["rbind", "ro"]).mount("/tmp", "bind", &source, &["bind"]);
+    assert_eq!(flags_of(c, &b, "/tmp"), flags);
+    assert_eq!(flags_of(c, &b, "/mnt"), [&["ro".to_string()], &flags[1..]].concat());
+    b.mount("/home", "bind", &source, &["bind", "suid"]);
     c.create(&b).fails("keeps locked");
+    c.nothing_left();
+}
+
+fn an_ordinary_user_binds_a_locked_tree_only_as_a_whole(c: &Case) {
+    // The root has mounts below it on every host.
+    let mut b = c.bundle();
+    b.mount("/mnt", "bind", "/", &["bind"]);
+    let out = c.create(&b).fails("EINVAL");
+    assert!(out.err().contains("use rbind"), "{}", out.err());
     c.nothing_left();
 }
 
