@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::config::Config;
+use super::hooks::hooks_of;
 use super::kill::kill_all;
 use crate::cgroup;
 use crate::error::{Error, Kind, Result};
@@ -83,7 +83,7 @@ pub fn destroy(container: Container) -> Result<()> {
 
 /// Removes all that is left of a container whose first process is gone.
 pub fn remove(container: Container) -> Result<()> {
-    let config = Config::of(&container.dir);
+    let found = hooks_of(&container);
     if let Some(record) = container.cgroup_record()? {
         // What the kernel had no memory for at first may go through at the second try.
         cgroup::remove(record).or_else(|_| cgroup::remove(record))?;
@@ -93,8 +93,8 @@ pub fn remove(container: Container) -> Result<()> {
     }
     let Container { dir, record, .. } = container;
     dir.remove()?;
-    let hooks = match config {
-        Ok(config) => config.hooks.poststop,
+    let hooks = match found {
+        Ok(found) => found.poststop,
         Err(error) => {
             tracing::warn!("{}", error.within("poststop hooks are not run"));
             return Ok(());

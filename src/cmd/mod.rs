@@ -1,10 +1,10 @@
 //! One verb per file: load, check the status, call, print.
 
-mod config;
 pub mod create;
 pub mod delete;
 pub mod exec;
 pub mod features;
+mod hooks;
 pub mod kill;
 pub mod list;
 pub mod pause;

@@ -2,13 +2,13 @@
 
 use std::os::fd::AsFd;
 
-use super::config::Config;
 use super::delete::end;
+use super::hooks::hooks_of;
 use crate::error::{Error, Kind, Result};
 use crate::parent::hooks::{self, Place};
 use crate::parent::listener::{self, Notified};
 use crate::parent::protect;
-use crate::plan::hooks::Kind as Hook;
+use crate::plan::hooks::{Hooks, Kind as Hook};
 use crate::state::{Agent, Container, Id, OciState, StateRoot, Status};
 
 /// Lets a created container run its process. Nobody else can start or delete it
@@ -31,22 +31,22 @@ pub fn start(root: &StateRoot, id: &Id) -> Result<()> {
 /// lock is held. When a hook fails, the container is killed (runtime.md, "Lifecycle");
 /// it can then be deleted.
 pub fn release(container: &Container) -> Result<()> {
-    let config = Config::of(&container.dir)?;
-    if !config.has_process {
+    if container.record.no_process {
         let text = "there is nothing to start: config.json has no process";
         return Err(Error::new(text).kind(Kind::Invalid));
     }
-    pass_gate(container, &config).inspect_err(|_| {
+    let hooks = hooks_of(container)?;
+    pass_gate(container, &hooks).inspect_err(|_| {
         if let Err(second) = end(container) {
             tracing::warn!("{second}");
         }
     })
 }
 
-fn pass_gate(container: &Container, config: &Config) -> Result<()> {
+fn pass_gate(container: &Container, found: &Hooks) -> Result<()> {
     let record = &container.record;
     let state = |status| OciState::new(record, status, container.pid(status)).to_json();
-    if let hooks @ [_, ..] = &config.hooks.start_container[..]
+    if let hooks @ [_, ..] = &found.start_container[..]
         && let Some(init) = container.init()?
     {
         // A process of rt enters the container for them. Nothing was done so far.
@@ -58,11 +58,11 @@ fn pass_gate(container: &Container, config: &Config) -> Result<()> {
     if let Some(agent) = &record.agent {
         hand_over(container, agent)?;
     }
-    if config.hooks.poststart.is_empty() {
+    if found.poststart.is_empty() {
         return Ok(());
     }
     gate.wait_until_passed()?;
-    run_poststart(container, config)
+    run_poststart(container, found)
 }
 
 /// Gives the seccomp listener, which init has from now on, to the agent.
@@ -78,12 +78,15 @@ fn hand_over(container: &Container, agent: &Agent) -> Result<()> {
 
 /// Runs the poststart hooks of a container whose program runs.
 pub fn poststart(container: &Container) -> Result<()> {
-    run_poststart(container, &Config::of(&container.dir)?)
+    run_poststart(container, &hooks_of(container)?)
 }
 
-fn run_poststart(container: &Container, config: &Config) -> Result<()> {
+fn run_poststart(container: &Container, found: &Hooks) -> Result<()> {
+    if found.poststart.is_empty() {
+        return Ok(());
+    }
     let record = &container.record;
     let state = OciState::new(record, Status::Running, container.pid(Status::Running)).to_json();
     let place = Place::Runtime { cwd: &record.bundle };
-    hooks::run(Hook::Poststart, &config.hooks.poststart, &state, place)
+    hooks::run(Hook::Poststart, &found.poststart, &state, place)
 }

@@ -84,6 +84,10 @@ impl<'a> Attempt<'a> {
         }
         self.birth = Some(birth);
         drop((files, gate));
+        // A stage will give the container another first process.
+        if !self.plan.namespaces.needs_stage() {
+            self.know_init()?;
+        }
 
         // 6  it is served until it is ready
         self.serve(host)
@@ -193,11 +197,20 @@ impl<'a> Attempt<'a> {
         birth.answer(None)
     }
 
+    /// The record of the container, prepared while the child is at work.
+    fn know_init(&mut self) -> Result<()> {
+        let Some(birth) = &self.birth else { return Ok(()) };
+        self.container.record.init = Some(state::Process::with_pidfd(birth.pid, &birth.pidfd)?);
+        self.container.dir.prepare(&self.container.record)
+    }
+
     /// 7  the record is complete before the child may pass any gate
     fn ready(&mut self) -> Result<()> {
+        if self.container.record.init.is_none() {
+            self.know_init()?;
+        }
+        self.container.dir.commit()?;
         let Some(birth) = &self.birth else { return Ok(()) };
-        self.container.record.init = Some(state::Process::of(birth.pid)?);
-        self.container.dir.save(&self.container.record)?;
         if let Some(record) = &self.container.record.intel_rdt {
             Resctrl::host().add(record, birth.pid)?;
         }

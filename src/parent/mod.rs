@@ -28,6 +28,7 @@ use self::handover::PidFile;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::host::cgroup::Tree;
+use crate::plan::process::Process;
 use crate::state::{Container, Id, Record, StateRoot};
 use crate::{plan, spec};
 
@@ -94,7 +95,12 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
     for notice in loaded.notices.iter().chain(&notices) {
         tracing::warn!("{notice}");
     }
-    let process = plan.process.take().ok_or_else(no_process)?;
+    let process = match plan.process.take() {
+        Some(process) => process,
+        // config.md, "Process": required when start is called, and not before.
+        None if request.gate => Process::absent(),
+        None => return Err(no_process()),
+    };
     console::check(process.terminal, request.detach, request.console_socket.is_some())?;
     let files = preflight::check(&plan, &process)?;
 
@@ -107,6 +113,8 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
     record.no_new_keyring = request.no_new_keyring;
     record.agent = listener::agent(plan.seccomp.as_ref());
     record.deny_setgroups = plan.namespaces.deny_setgroups;
+    record.no_process = process.args.is_empty();
+    record.later_hooks = plan.hooks.any_after_create();
     let dir = request.root.create(&request.id)?;
     let mut attempt = Attempt::new(request, &plan, &process, Container::in_the_making(dir, record));
     match attempt.run(&host, &loaded.bytes, files) {
@@ -116,6 +124,5 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
 }
 
 fn no_process() -> Error {
-    Error::new("process: missing: a container without a program is not supported yet")
-        .kind(Kind::Invalid)
+    Error::new("process: missing: there is nothing to run").kind(Kind::Invalid)
 }

@@ -98,6 +98,11 @@ pub struct Hooks {
 }
 
 impl Hooks {
+    /// Whether start or delete have hooks to run.
+    pub fn any_after_create(&self) -> bool {
+        [&self.start_container, &self.poststart, &self.poststop].iter().any(|list| !list.is_empty())
+    }
+
     /// The hooks of one kind.
     pub fn of(&self, kind: Kind) -> &[Hook] {
         match kind {

@@ -43,6 +43,14 @@ pub struct Process {
     pub selinux: Option<String>,
 }
 
+impl Process {
+    /// For a container that is only created: root without capabilities, and no program.
+    pub fn absent() -> Self {
+        let creds = Creds { no_new_privileges: true, ..Creds::default() };
+        Process { cwd: c"/".to_owned(), creds, ..Process::default() }
+    }
+}
+
 /// Reads `process`. `extra_env` comes after that of the configuration.
 pub fn plan(process: &SpecProcess, extra_env: &[String], findings: &mut Findings) -> Process {
     let field = Field::of("process");

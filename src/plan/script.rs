@@ -393,7 +393,9 @@ fn privileges(steps: &mut Steps, plan: &Plan, process: &Process, last: &Last) {
     }
     steps.at(Op::Cwd { path: process.cwd.clone(), last: true }, "process.cwd");
     steps.at(Op::Umask(creds.umask), "process.user.umask");
-    steps.at(Op::FindProgram, "process.args");
+    if !process.args.is_empty() {
+        steps.at(Op::FindProgram, "process.args");
+    }
     if last.gate.is_some() && plan.unprivileged {
         // An exec by the same ordinary user may join a process that waits at the gate only
         // when it may be traced (setns(2)). It has nothing of the host's open by now.

@@ -74,6 +74,7 @@ pub fn decode(bytes: &[u8]) -> Result<(Spec, Vec<String>)> {
     let mut json = tree::parse(bytes).map_err(|text| invalid(CONFIG, text))?;
     let refused = |violation| Error::invalid(&[violation]);
     check_version(&json).map_err(refused)?;
+    check_process(&json).map_err(refused)?;
     lenient::spec(&mut json, &mut notices);
     let spec = typed::read(&json, &mut notices).map_err(refused)?;
     Ok((spec, notices))
@@ -111,6 +112,20 @@ fn check_version(json: &Json<'_>) -> Result<(), Violation> {
             None => Ok(()),
         },
         Some(other) => Err(Violation::value(field, format_args!("{other}"), "must be a string")),
+    }
+}
+
+/// A container may be created without a process, but hardly anyone who wrote `Process`
+/// wanted that.
+fn check_process(json: &Json<'_>) -> Result<(), Violation> {
+    let Json::Object(members) = json else { return Ok(()) };
+    let alike = |key: &str| key != "process" && key.eq_ignore_ascii_case("process");
+    match members.iter().find(|(key, _)| alike(key)) {
+        Some((key, _)) if json.get("process").is_none() => {
+            let text = format!("is missing: there is {key:?}, but keys are case-sensitive");
+            Err(Violation::new(Field::of("process"), text))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -104,21 +104,31 @@ impl StateDir {
 
     /// Writes the record of a container that is complete.
     pub fn save(&self, record: &Record) -> Result<()> {
-        self.write_record(RECORD, record)
+        self.prepare(record)?;
+        self.commit()
+    }
+
+    /// The first half of [`StateDir::save`], for when there is time.
+    pub fn prepare(&self, record: &Record) -> Result<()> {
+        self.write_new(RECORD, &self.to_json(record)?)
+    }
+
+    /// The second half: from now on the container is complete.
+    pub fn commit(&self) -> Result<()> {
+        self.put_in_place(RECORD)
     }
 
     /// Writes the record of a container in the making. It stays beside the complete one:
     /// should that be damaged, this one still says what was made.
     pub fn save_intent(&self, record: &Record) -> Result<()> {
-        self.write_record(INTENT, record)
+        self.replace(INTENT, &self.to_json(record)?)
     }
 
-    fn write_record(&self, name: &str, record: &Record) -> Result<()> {
-        let bytes = serde_json::to_vec(record).map_err(|error| {
+    fn to_json(&self, record: &Record) -> Result<Vec<u8>> {
+        serde_json::to_vec(record).map_err(|error| {
             Error::new(format!("write the state of container {}", self.id))
                 .detail(error.to_string())
-        })?;
-        self.replace(name, &bytes)
+        })
     }
 
     /// Reads the record. `NotFound` when there is none, since nothing of the container was
@@ -178,31 +188,46 @@ impl StateDir {
 
     /// Puts a whole file in the place of `name`, or leaves the old one.
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.write_new(name, bytes)?;
+        self.put_in_place(name)
+    }
+
+    fn write_new(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let doing = || format!("write {name} of container {}", self.id);
-        let temporary = format!(".{name}.new");
+        let temporary = temporary(name);
         let flags =
             OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let create =
             || openat(&self.dir, temporary.as_str(), flags, Mode::from_bits_truncate(0o600));
-        let unlink = || unlinkat(&self.dir, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
         let file = match create() {
             // Left by an rt that was killed here; writers hold the lock.
-            Err(Errno::EEXIST) => unlink().and_then(|()| create()),
+            Err(Errno::EEXIST) => self.unlink(&temporary).and_then(|()| create()),
             other => other,
         }
         .doing(doing)?;
         let written = match write(&file, bytes) {
-            Ok(count) if count == bytes.len() => {
-                renameat(&self.dir, temporary.as_str(), &self.dir, name)
-            }
+            Ok(count) if count == bytes.len() => Ok(()),
             Ok(_) => Err(Errno::ENOSPC),
             Err(errno) => Err(errno),
         };
         if written.is_err() {
             // The first error is the one to tell.
-            let _ = unlink();
+            let _ = self.unlink(&temporary);
         }
         written.doing(doing)
+    }
+
+    fn put_in_place(&self, name: &str) -> Result<()> {
+        let temporary = temporary(name);
+        let renamed = renameat(&self.dir, temporary.as_str(), &self.dir, name);
+        if renamed.is_err() {
+            let _ = self.unlink(&temporary);
+        }
+        renamed.doing(|| format!("write {name} of container {}", self.id))
+    }
+
+    fn unlink(&self, name: &str) -> Result<(), Errno> {
+        unlinkat(&self.dir, name, UnlinkatFlags::NoRemoveDir)
     }
 
     fn read(&self, name: &str, max: u64) -> Result<Vec<u8>> {
@@ -236,6 +261,10 @@ impl StateDir {
         }
         Ok(bytes)
     }
+}
+
+fn temporary(name: &str) -> String {
+    format!(".{name}.new")
 }
 
 impl Drop for StateDir {

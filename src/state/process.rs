@@ -38,9 +38,14 @@ impl Process {
     /// The process that has this pid now. Only for a pid that cannot be used again
     /// meanwhile: our own, or that of a child not yet waited for.
     pub fn of(pid: i32) -> Result<Self> {
+        let pidfd = pidfd::open(pid).doing(|| format!("open process {pid}"))?;
+        Process::with_pidfd(pid, &pidfd)
+    }
+
+    /// The same, with a descriptor of it.
+    pub fn with_pidfd(pid: i32, pidfd: &OwnedFd) -> Result<Self> {
         let stat = proc::stat(pid).doing(|| format!("read /proc/{pid}/stat"))?;
-        let inode =
-            pidfd::open(pid).and_then(|fd| inode(&fd)).doing(|| format!("open process {pid}"))?;
+        let inode = inode(pidfd).doing(|| format!("look at process {pid}"))?;
         Ok(Process { pid, start_time: stat.start_time, inode })
     }
 

@@ -69,6 +69,12 @@ pub struct Record {
     /// Who gets the seccomp listener of init at the start, and of every exec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<Agent>,
+    /// The configuration has no program to start.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_process: bool,
+    /// The configuration has hooks for start or delete.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub later_hooks: bool,
     /// Its groups of resctrl.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intel_rdt: Option<RdtRecord>,
@@ -103,6 +109,8 @@ impl Record {
             deny_setgroups: false,
             no_new_keyring: false,
             agent: None,
+            no_process: false,
+            later_hooks: false,
             intel_rdt: None,
             extra: serde_json::Map::new(),
         })
