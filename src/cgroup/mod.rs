@@ -18,6 +18,7 @@
 
 pub mod control;
 mod controllers;
+mod delegate;
 pub mod devices;
 pub mod files;
 pub mod fs;
@@ -31,6 +32,7 @@ use crate::error::Result;
 use crate::plan::resources::CgroupPlan;
 
 pub use control::Cgroup;
+pub use delegate::delegate;
 pub use fs::Fs;
 pub use remove::remove;
 

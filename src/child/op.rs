@@ -180,7 +180,8 @@ pub enum Op {
         uid: u32,
         /// Group.
         gid: u32,
-        /// Supplementary groups; none where the user namespace forbids setting them.
+        /// Supplementary groups; none where the user namespace forbids setting them, and
+        /// where those of the caller are kept.
         groups: Option<Vec<u32>>,
     },
     /// Sets HOME from the container's /etc/passwd.

@@ -9,7 +9,7 @@ use crate::cli::args::{Bundle, CgroupManager, Create, Global, Rootless, Run};
 use crate::error::{Doing, Kind, Result};
 use crate::parent::console::Socket;
 use crate::parent::handover::PidFile;
-use crate::parent::{self, Created, Request, fds, protect, wait};
+use crate::parent::{self, Created, Request, fds, notify, protect, wait};
 use crate::state::{Id, StateRoot};
 use crate::sys::signal;
 
@@ -79,6 +79,7 @@ fn request<'a>(
         console_socket: args.console_socket.as_deref().map(Socket::connect).transpose()?,
         pidfd_socket: args.pidfd_socket.as_deref().map(Socket::connect).transpose()?,
         passed: fds::passed(args.preserve_fds)?,
+        notify_socket: notify::socket(),
         with_cgroup: global.cgroup_manager != CgroupManager::Disabled,
         rootless: match global.rootless {
             Rootless::Auto => None,

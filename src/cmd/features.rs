@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{indented, print};
 use crate::cli::SPEC_VERSION;
 use crate::error::Result;
+use crate::plan::annotations;
 use crate::{plan, seccomp};
 
 /// Prints the structure.
@@ -24,8 +25,8 @@ struct Features {
     mount_options: Vec<String>,
     linux: Linux,
     annotations: BTreeMap<&'static str, &'static str>,
-    /// No annotation changes what `rt` does.
-    potentially_unsafe_config_annotations: [&'static str; 0],
+    /// Those that change what `rt` does.
+    potentially_unsafe_config_annotations: [&'static str; 2],
 }
 
 #[derive(Serialize)]
@@ -146,7 +147,7 @@ impl Features {
                 ("org.opencontainers.runc.checkpoint.enabled", "false"),
                 ("rt.version", env!("CARGO_PKG_VERSION")),
             ]),
-            potentially_unsafe_config_annotations: [],
+            potentially_unsafe_config_annotations: [annotations::LEAF, annotations::KEEP_GROUPS],
         }
     }
 }

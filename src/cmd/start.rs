@@ -7,7 +7,7 @@ use super::hooks::hooks_of;
 use crate::error::{Error, Kind, Result};
 use crate::parent::hooks::{self, Place};
 use crate::parent::listener::{self, Notified};
-use crate::parent::protect;
+use crate::parent::{notify, protect};
 use crate::plan::hooks::{Hooks, Kind as Hook};
 use crate::state::{Agent, Container, Id, OciState, StateRoot, Status};
 
@@ -53,6 +53,9 @@ fn pass_gate(container: &Container, found: &Hooks) -> Result<()> {
         protect::ensure()?;
         let place = Place::Container { pidfd: init.as_fd(), namespaces: record.namespaces };
         hooks::run(Hook::StartContainer, hooks, &state(Status::Created), place)?;
+    }
+    if record.notifies {
+        notify::main_pid(notify::socket().as_deref(), container.pid(Status::Created));
     }
     let gate = container.dir.open_gate()?;
     if let Some(agent) = &record.agent {

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use super::birth::{self, Birth, Cradle, Event};
 use super::listener::{self, Notified};
 use super::net_devices::{self, Moved};
+use super::notify;
 use super::sources::Sources;
 use super::{Created, Request, console, hooks, idmap, limits, preflight};
 use crate::cgroup::{self, Driver, Fs, Placement};
@@ -165,7 +166,7 @@ impl<'a> Attempt<'a> {
                 }
                 Event::Console(master, number) => self.terminal(master, number)?,
                 Event::Hooks => self.hooks()?,
-                Event::Ready => return self.ready(),
+                Event::Ready => return self.ready(host),
                 Event::Gone => return Err(Error::new("the child is gone before it was ready")),
             }
         }
@@ -205,12 +206,13 @@ impl<'a> Attempt<'a> {
     }
 
     /// 7  the record is complete before the child may pass any gate
-    fn ready(&mut self) -> Result<()> {
+    fn ready(&mut self, host: &Host) -> Result<()> {
         if self.container.record.init.is_none() {
             self.know_init()?;
         }
         self.container.dir.commit()?;
         let Some(birth) = &self.birth else { return Ok(()) };
+        self.delegate(birth, host.unprivileged)?;
         if let Some(record) = &self.container.record.intel_rdt {
             Resctrl::host().add(record, birth.pid)?;
         }
@@ -223,6 +225,9 @@ impl<'a> Attempt<'a> {
         if !self.request.gate {
             self.start_hooks(birth)?;
         }
+        if !self.request.gate && self.request.detach && self.plan.notifies {
+            notify::main_pid(self.request.notify_socket.as_deref(), birth.pid);
+        }
         birth.release(self.request.gate)?;
         match &self.container.record.agent {
             // With a gate the filter comes after it: `start` hands the listener over.
@@ -233,6 +238,16 @@ impl<'a> Attempt<'a> {
                 // A child that has ended has said why: whoever waits for its start hears it.
                 listener::hand_over(&process, agent, &self.container.record, status)?;
                 Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The container is in its cgroup by now, and in its user namespace.
+    fn delegate(&self, birth: &Birth, unprivileged: bool) -> Result<()> {
+        match (&self.plan.delegation, &self.container.record.cgroup) {
+            (Some(delegation), Some(record)) => {
+                cgroup::delegate(record, delegation, birth.pid, unprivileged)
             }
             _ => Ok(()),
         }

@@ -88,7 +88,7 @@ pub fn exec(request: &Request<'_>) -> Result<Joined> {
         root: root.as_ref().map(AsRawFd::as_raw_fd),
         namespaces: record.namespaces,
         stage,
-        setgroups: !record.deny_setgroups,
+        setgroups: !record.deny_setgroups && !plan::annotations::keeps_groups(&record.annotations),
         keyring: (!record.no_new_keyring).then_some(keyring),
         keep_below: 3 + request.passed.count,
     };

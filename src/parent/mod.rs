@@ -11,6 +11,7 @@ pub mod join;
 mod limits;
 pub mod listener;
 mod net_devices;
+pub mod notify;
 pub mod preflight;
 pub mod protect;
 mod relay;
@@ -57,6 +58,8 @@ pub struct Request<'a> {
     pub pidfd_socket: Option<Socket>,
     /// Descriptors of the caller for the program, after stdio.
     pub passed: Passed,
+    /// Where the service manager listens that has started us.
+    pub notify_socket: Option<PathBuf>,
     /// Whether a cgroup is made at all.
     pub with_cgroup: bool,
     /// A lack of privileges over cgroups is forgiven; `None` finds out.
@@ -90,6 +93,7 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
         in_userns: host.in_userns,
         with_cgroup: request.with_cgroup,
         cgroup_root: Path::new(tree.mount),
+        notify_socket: request.notify_socket.as_deref(),
     };
     let (mut plan, notices) = plan::build(&loaded.spec, &opts)?;
     for notice in loaded.notices.iter().chain(&notices) {
@@ -112,6 +116,7 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
     record.namespaces = plan.namespaces.all();
     record.no_new_keyring = request.no_new_keyring;
     record.agent = listener::agent(plan.seccomp.as_ref());
+    record.notifies = plan.notifies;
     record.deny_setgroups = plan.namespaces.deny_setgroups;
     record.no_process = process.args.is_empty();
     record.later_hooks = plan.hooks.any_after_create();

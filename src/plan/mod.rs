@@ -1,7 +1,9 @@
 //! Everything that a configuration decides, decided: pure functions from the spec to a
 //! [`Plan`], and from there to the child's [`script`]. Nothing here touches the machine.
 
+pub mod annotations;
 pub mod creds;
+pub mod delegation;
 pub mod devices;
 pub mod field;
 pub mod findings;
@@ -13,6 +15,7 @@ mod mount_label;
 pub mod mounts;
 pub mod namespaces;
 pub mod net_devices;
+pub mod notify;
 pub mod options;
 pub mod process;
 mod ranges;
@@ -29,6 +32,7 @@ use std::path::Path;
 use oci_spec::runtime::Spec;
 use seccompiler::TargetArch;
 
+use self::delegation::Delegation;
 use self::devices::Device;
 use self::field::Field;
 use self::findings::Findings;
@@ -68,6 +72,9 @@ pub struct Opts<'a> {
     pub with_cgroup: bool,
     /// The host's cgroup2 tree.
     pub cgroup_root: &'a Path,
+    /// The socket on which a service manager of the host wants to hear that the program is
+    /// ready (sd_notify(3)).
+    pub notify_socket: Option<&'a Path>,
 }
 
 /// A container, decided.
@@ -109,8 +116,14 @@ pub struct Plan {
     pub hooks: hooks::Hooks,
     /// Its cgroup; none when it stays in that of the caller.
     pub cgroup: Option<CgroupPlan>,
+    /// What the container may do in its cgroup itself.
+    pub delegation: Option<Delegation>,
+    /// The program has a socket of the service manager.
+    pub notifies: bool,
     /// chroot(2) instead of pivot_root(2).
     pub no_pivot: bool,
+    /// The process keeps the caller's supplementary groups.
+    pub keep_groups: bool,
     /// Made by an ordinary user.
     pub unprivileged: bool,
     /// For the state.
@@ -140,19 +153,25 @@ fn read(spec: &Spec, opts: &Opts<'_>, findings: &mut Findings) -> Plan {
     let mut namespaces = namespaces::plan(spec, findings);
     namespaces.deny_setgroups =
         namespaces.is_new(flag::USER) && opts.unprivileged && !namespaces.needs_helpers();
+    let notify_socket = notify::wanted(spec, &namespaces, opts.notify_socket);
     let around = mounts::Around {
         namespaces: &namespaces,
         bundle: opts.bundle,
         unprivileged: opts.unprivileged,
         cgroup_root: opts.cgroup_root,
+        notify_socket,
     };
     let mut mounts = mounts::plan(spec, around, findings);
     let mount_label = mount_label::plan(spec, &mut mounts, findings);
     check_devices(spec, &namespaces, findings);
-    let process = spec.process().as_ref().map(|p| process::plan(p, opts.extra_env, findings));
+    let asked = annotations::plan(spec, findings);
+    let mut extra_env = opts.extra_env.to_vec();
+    extra_env.extend(notify_socket.map(|_| notify::ENV.to_owned()));
+    let process = spec.process().as_ref().map(|p| process::plan(p, &extra_env, findings));
     if let Some(process) = &process {
-        check_groups(process, &namespaces, findings);
+        check_groups(process, &namespaces, asked.keep_groups, findings);
     }
+    let uid = process.as_ref().map_or(0, |process| process.creds.uid);
     Plan {
         rootfs: rootfs::plan(spec, opts.bundle, &namespaces, findings),
         net_devices: net_devices::plan(spec, &namespaces, opts.unprivileged, findings),
@@ -169,9 +188,12 @@ fn read(spec: &Spec, opts: &Opts<'_>, findings: &mut Findings) -> Plan {
         mount_label,
         hooks: hooks::plan(spec.hooks().as_ref(), &mut findings.violations),
         cgroup: cgroup(spec, opts, findings),
+        delegation: delegation::plan(&namespaces, &mounts, uid, asked.leaf, findings),
+        notifies: notify_socket.is_some(),
         no_pivot: opts.no_pivot,
+        keep_groups: asked.keep_groups,
         unprivileged: opts.unprivileged,
-        annotations: annotations(spec, findings),
+        annotations: asked.all,
         process,
         mounts,
         namespaces,
@@ -215,16 +237,6 @@ fn host_name(
     Some(findings.c_string(&field, name))
 }
 
-fn annotations(spec: &Spec, findings: &mut Findings) -> BTreeMap<String, String> {
-    let given = spec.annotations().iter().flatten();
-    let sorted: BTreeMap<String, String> = given.map(|(k, v)| (k.clone(), v.clone())).collect();
-    if sorted.contains_key("") {
-        // config.md: "Keys MUST NOT be an empty string."
-        findings.refuse(&Field::of("annotations"), "a key must not be empty");
-    }
-    sorted
-}
-
 /// The architecture whose system calls this program makes.
 pub fn native_arch() -> TargetArch {
     if cfg!(target_arch = "aarch64") { TargetArch::aarch64 } else { TargetArch::x86_64 }
@@ -255,8 +267,16 @@ pub fn seccomp_filter(spec: &Spec, findings: &mut Findings) -> Option<Filter> {
 
 /// user_namespaces(7): an unprivileged caller must give up setgroups(2) before it may
 /// write gid_map, so that dropping a group cannot gain it anything (CVE-2014-8989).
-fn check_groups(process: &Process, namespaces: &Namespaces, findings: &mut Findings) {
-    if namespaces.deny_setgroups && !process.creds.groups.is_empty() {
+fn check_groups(
+    process: &Process,
+    namespaces: &Namespaces,
+    keep_groups: bool,
+    findings: &mut Findings,
+) {
+    if keep_groups && !process.creds.groups.is_empty() {
+        let text = format!("not set: the annotation {} is", annotations::KEEP_GROUPS);
+        findings.notice(&Field::of("process.user.additionalGids"), text);
+    } else if namespaces.deny_setgroups && !process.creds.groups.is_empty() {
         let reason = "an ordinary user cannot set groups in a user namespace without newgidmap";
         findings.refuse(&Field::of("process.user.additionalGids"), reason);
     }

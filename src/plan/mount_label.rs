@@ -67,6 +67,7 @@ mod tests {
             bundle: Path::new("/b"),
             unprivileged: false,
             cgroup_root: Path::new("/sys/fs/cgroup"),
+            notify_socket: None,
         };
         let mut mounts = mounts::plan(&spec, around, &mut findings);
         assert_eq!(plan(&spec, &mut mounts, &mut findings).as_deref(), Some("s:r:t:s0:c1,c2"));

@@ -13,6 +13,7 @@ use oci_spec::runtime::{Mount as SpecMount, Spec};
 use super::field::Field;
 use super::findings::Findings;
 use super::namespaces::{IdMapping, Namespaces, check_mappings, flag};
+use super::notify;
 use crate::sys::mount::{MountAttr, attr};
 
 use self::read::Options;
@@ -175,6 +176,8 @@ pub struct Around<'a> {
     pub unprivileged: bool,
     /// The host's cgroup2 tree, for a cgroup mount without a cgroup namespace.
     pub cgroup_root: &'a Path,
+    /// A socket of the service manager, for the program.
+    pub notify_socket: Option<&'a Path>,
 }
 
 /// Reads `mounts`.
@@ -188,6 +191,11 @@ pub fn plan(spec: &Spec, around: Around<'_>, findings: &mut Findings) -> Vec<Mou
     let mut mounts = Vec::with_capacity(given.len());
     for (index, mount) in given.iter().enumerate() {
         let planned = one(mount, &field.at(index), around, &mounts, findings);
+        mounts.extend(planned);
+    }
+    if let Some(socket) = around.notify_socket {
+        let field = Field::of(notify::VARIABLE);
+        let planned = one(&notify::mount(socket), &field, around, &mounts, findings);
         mounts.extend(planned);
     }
     hand_over_sources(&mut mounts, around);

@@ -54,7 +54,7 @@ pub struct ExecSetup {
     pub namespaces: u64,
     /// The caller may not join the pid namespace for its children: a stage does.
     pub stage: bool,
-    /// setgroups(2) is allowed in the container's user namespace.
+    /// setgroups(2) is allowed in the container's user namespace, and wanted.
     pub setgroups: bool,
     /// Session keyring to join.
     pub keyring: Option<CString>,
@@ -137,7 +137,7 @@ pub fn init(plan: &Plan, process: &Process, setup: &InitSetup) -> Script {
         }
         close_others(&mut steps, setup.keep_below, setup.gate);
     }
-    let groups = !plan.namespaces.deny_setgroups;
+    let groups = !plan.namespaces.deny_setgroups && !plan.keep_groups;
     let last = Last {
         setgroups: groups,
         gate: setup.gate,

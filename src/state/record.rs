@@ -66,6 +66,9 @@ pub struct Record {
     /// The container shares the session keyring of its creator.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_new_keyring: bool,
+    /// The program has a socket of the service manager that has started its creator.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub notifies: bool,
     /// Who gets the seccomp listener of init at the start, and of every exec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<Agent>,
@@ -108,6 +111,7 @@ impl Record {
             namespaces: 0,
             deny_setgroups: false,
             no_new_keyring: false,
+            notifies: false,
             agent: None,
             no_process: false,
             later_hooks: false,

@@ -28,6 +28,7 @@ mod budget;
 mod cgroups;
 mod cli;
 mod debian;
+mod delegation;
 mod engines;
 mod examples;
 mod exec;
@@ -53,6 +54,7 @@ mod rdt;
 mod rootfs;
 mod rootless;
 mod scheduling;
+mod sd_notify;
 mod seccomp;
 mod security;
 mod signals;
@@ -88,8 +90,10 @@ fn all() -> Vec<support::Test> {
         exec::tests(),
         hooks::tests(),
         cgroups::tests(),
+        delegation::tests(),
         seccomp::tests(),
         notify::tests(),
+        sd_notify::tests(),
         netdevices::tests(),
         security::tests(),
         symlinks::tests(),

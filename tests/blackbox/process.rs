@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 tests! {
     user_and_groups_are_exactly_those_given,
     without_additional_gids_there_are_none,
+    groups_of_the_caller_are_kept_when_asked: except_runc("knows no such annotation"),
     umask_is_0022_or_what_is_given,
     capabilities_are_exactly_those_given,
     capabilities_absent_means_none: except_runc("keeps all"),
@@ -71,6 +72,27 @@ fn without_additional_gids_there_are_none(c: &Case) {
     assert_eq!(c.see(&b)["ids"]["groups"], json!([]), "CVE-2022-2989");
     b.set("/process/user", json!({"uid": 7, "gid": 7, "additionalGids": []}));
     assert_eq!(c.see(&b)["ids"]["groups"], json!([]));
+}
+
+fn groups_of_the_caller_are_kept_when_asked(c: &Case) {
+    nix::unistd::setgroups(&[4.into(), 27.into()]).unwrap();
+    let mut b = c.bundle();
+    b.set("/annotations", json!({"run.oci.keep_original_groups": "1"}));
+    assert_eq!(c.see(&b)["ids"]["groups"], json!([4, 27]));
+    b.set("/process/user", json!({"uid": 7, "gid": 8}));
+    let ids = c.see(&b)["ids"].clone();
+    assert_eq!((&ids["uid"][0], &ids["groups"]), (&json!(7), &json!([4, 27])));
+    if c.is_rt() {
+        c.up(b.args(&["/probe", "sleep"]));
+        assert_eq!(c.exec(&["/probe", "see"]).ok().json()["ids"]["groups"], json!([4, 27]));
+        c.down();
+        b.set("/process/user/additionalGids", json!([9]));
+        let out = c.run(b.args(&["/probe", "see"])).ok();
+        assert_eq!(out.json()["ids"]["groups"], json!([4, 27]));
+        assert!(out.err().contains("process.user.additionalGids: not set"), "{}", out.err());
+        b.set("/annotations", json!({"run.oci.keep_original_groups": "0"}));
+        assert_eq!(c.see(&b)["ids"]["groups"], json!([9]));
+    }
 }
 
 fn umask_is_0022_or_what_is_given(c: &Case) {

@@ -11,6 +11,7 @@ fn planned(mount: &str) -> (Vec<Mount>, Findings) {
         bundle: Path::new("/bundle"),
         unprivileged: false,
         cgroup_root: Path::new("/sys/fs/cgroup"),
+        notify_socket: None,
     };
     let mut findings = Findings::default();
     let mounts = plan(&spec, around, &mut findings);

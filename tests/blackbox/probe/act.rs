@@ -174,3 +174,13 @@ pub fn memory(mib: &str) {
 pub fn read_exe(path: &str) {
     println!("{}", fs::read(path).map_or_else(|e| e.to_string(), |b| b.len().to_string()));
 }
+
+/// Says it to the service manager, as sd_notify(3) does.
+pub fn notify(text: &str, stay: bool) {
+    let path = std::env::var_os("NOTIFY_SOCKET").expect("NOTIFY_SOCKET");
+    let socket = std::os::unix::net::UnixDatagram::unbound().expect("a socket");
+    socket.send_to(text.as_bytes(), path).expect("send");
+    if stay {
+        super::wait::forever();
+    }
+}

@@ -29,6 +29,7 @@ pub fn main(args: &[String]) -> ExitCode {
         "call" => act::call(&rest),
         "mount-proc" => act::mount_proc(),
         "hook" => act::hook(rest[0]),
+        "notify" => act::notify(rest[0], rest.get(1) == Some(&"stay")),
         "die" => wait::die(rest[0]),
         "sleep" => wait::forever(),
         "signals" => wait::signals(&rest),

@@ -1,0 +1,107 @@
+//! `annotations`: kept for the state, and two of them change what `rt` does.
+
+use std::collections::BTreeMap;
+
+use oci_spec::runtime::Spec;
+
+use super::field::Field;
+use super::findings::Findings;
+
+/// The process keeps the caller's supplementary groups (crun's name, which Podman and
+/// Buildah write for `--group-add keep-groups`).
+pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
+/// A sub-cgroup of this name takes the first process, so that controllers can be enabled
+/// in the container's cgroup.
+pub const LEAF: &str = "rt.cgroup.leaf";
+
+/// What the annotations ask for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// All of them, for the state.
+    pub all: BTreeMap<String, String>,
+    /// [`KEEP_GROUPS`].
+    pub keep_groups: bool,
+    /// [`LEAF`].
+    pub leaf: Option<String>,
+}
+
+/// Reads `annotations`.
+pub fn plan(spec: &Spec, findings: &mut Findings) -> Asked {
+    let given = spec.annotations().iter().flatten();
+    let all: BTreeMap<String, String> = given.map(|(k, v)| (k.clone(), v.clone())).collect();
+    let field = Field::of("annotations");
+    if all.contains_key("") {
+        // config.md: "Keys MUST NOT be an empty string."
+        findings.refuse(&field, "a key must not be empty");
+    }
+    let keep_groups = all.get(KEEP_GROUPS).is_some_and(|value| {
+        yes(value).unwrap_or_else(|| {
+            findings.refuse_value(&field.key(KEEP_GROUPS), value, "must be 1 or 0");
+            false
+        })
+    });
+    let leaf = all.get(LEAF).cloned();
+    if let Some(name) = leaf.as_ref().filter(|name| !is_one_name(name)) {
+        findings.refuse_value(&field.key(LEAF), name, "must be the name of one sub-cgroup");
+    }
+    Asked { all, keep_groups, leaf }
+}
+
+/// The same of a container that has been created.
+pub fn keeps_groups(all: &BTreeMap<String, String>) -> bool {
+    all.get(KEEP_GROUPS).and_then(|value| yes(value)).unwrap_or(false)
+}
+
+fn yes(value: &str) -> Option<bool> {
+    match value {
+        "1" | "true" => Some(true),
+        "0" | "false" => Some(false),
+        _ => None,
+    }
+}
+
+/// A dot in front or inside could be the name of a file of the cgroup: `cgroup.procs`.
+fn is_one_name(name: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    !name.is_empty() && name.len() <= 64 && name.chars().all(good)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(annotations: &str) -> (Asked, Vec<String>) {
+        let text = format!(r#"{{"ociVersion":"1.0.0","annotations":{annotations}}}"#);
+        let spec: Spec = serde_json::from_str(&text).expect("a spec");
+        let mut findings = Findings::default();
+        let asked = plan(&spec, &mut findings);
+        (asked, findings.violations.iter().map(|v| v.field.to_string()).collect())
+    }
+
+    #[test]
+    fn words_of_ours_are_read_and_others_kept() {
+        let (asked, refused) =
+            planned(r#"{"run.oci.keep_original_groups":"1","rt.cgroup.leaf":"init","other":"/x"}"#);
+        assert!(refused.is_empty() && asked.keep_groups);
+        assert_eq!((asked.leaf.as_deref(), asked.all.len()), (Some("init"), 3));
+        assert!(keeps_groups(&asked.all) && !keeps_groups(&BTreeMap::new()));
+    }
+
+    #[test]
+    fn what_they_cannot_mean_is_named() {
+        for (annotations, field) in [
+            (r#"{"":"x"}"#, "annotations"),
+            (
+                r#"{"run.oci.keep_original_groups":"maybe"}"#,
+                r#"annotations["run.oci.keep_original_groups"]"#,
+            ),
+            (r#"{"rt.cgroup.leaf":""}"#, r#"annotations["rt.cgroup.leaf"]"#),
+            (r#"{"rt.cgroup.leaf":"a/b"}"#, r#"annotations["rt.cgroup.leaf"]"#),
+            (r#"{"rt.cgroup.leaf":".."}"#, r#"annotations["rt.cgroup.leaf"]"#),
+            (r#"{"rt.cgroup.leaf":"cgroup.procs"}"#, r#"annotations["rt.cgroup.leaf"]"#),
+        ] {
+            assert_eq!(planned(annotations).1, [field], "{annotations}");
+        }
+    }
+}
