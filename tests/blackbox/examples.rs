@@ -3,7 +3,7 @@
 
 use crate::support::cmd::Cmd;
 use crate::support::pty::Pty;
-use crate::support::{Case, Need, Out, sys};
+use crate::support::{Case, Need, Out, rootfs, sys};
 use crate::tests;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -13,6 +13,7 @@ tests! {
     hello: rt_only(),
     shell: rt_only(),
     debian_web: needs(Need::Debian).rt_only(),
+    system: needs(Need::Debian).needs(Need::Controller("memory")).rt_only().takes(120),
     limits: needs(Need::Controller("memory")).needs(Need::Controller("pids")).needs(Need::Controller("cpu")).rt_only(),
     limits_without_the_controller: needs(Need::NoController("memory")).rt_only(),
     rootless: rootless().rt_only(),
@@ -36,6 +37,8 @@ const FILES: &[(&str, &str)] = files![
     "debian-web/config.json",
     "debian-web/README.md",
     "debian-web/site/index.html",
+    "system/config.json",
+    "system/README.md",
     "limits/config.json",
     "limits/README.md",
     "limits/demo",
@@ -150,6 +153,15 @@ fn debian_web(c: &Case) {
     let out = example.cmd(c).run().ok().out();
     example.printed(&out);
     no_container_is_left("web");
+}
+
+fn system(c: &Case) {
+    let example = Example::new(c, "system");
+    rootfs::debian(&c.base, &c.path("layers"), &example.dir.join("rootfs"), Some(100_000));
+    let out = example.cmd(c).seconds(100).run().ok().out();
+    example.printed(&out);
+    no_container_is_left("system");
+    sys::umount_detach(&example.dir.join("rootfs")).expect("umount");
 }
 
 fn limits(c: &Case) {

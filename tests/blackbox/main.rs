@@ -60,6 +60,7 @@ mod security;
 mod signals;
 mod stdio;
 mod symlinks;
+mod system;
 mod terminal;
 
 use std::process::ExitCode;
@@ -103,6 +104,7 @@ fn all() -> Vec<support::Test> {
         faults::tests(),
         budget::tests(),
         debian::tests(),
+        system::tests(),
     ]
     .into_iter()
     .flatten()

@@ -191,7 +191,7 @@ pub fn default_config() -> Value {
 }
 
 /// Gives a directory and everything in it to one user and group.
-fn own_tree(path: &Path, id: u32) {
+pub fn own_tree(path: &Path, id: u32) {
     std::os::unix::fs::lchown(path, Some(id), Some(id)).expect("chown");
     if fs::symlink_metadata(path).expect("stat").is_dir() {
         for entry in fs::read_dir(path).expect("read a directory").flatten() {

@@ -1,6 +1,8 @@
 //! Root file systems: busybox with the probe, and a Debian.
 
+use super::bundle::own_tree;
 use super::cmd::{Cmd, runtime_path};
+use super::sys;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -79,4 +81,23 @@ pub fn busybox(base: &Path, root: &Path) {
     let passwd = "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n";
     fs::write(root.join("etc/passwd"), passwd).expect("write passwd");
     fs::write(root.join("etc/group"), "root:x:0:\nuser:x:1000:\n").expect("write group");
+}
+
+/// The Debian at `at`, below a layer that takes what is changed. With an `owner`, its files
+/// belong to that user and group. What it is made of lies in `dir`.
+pub fn debian(base: &Path, dir: &Path, at: &Path, owner: Option<u32>) {
+    let layer = |name: &str| {
+        let path = dir.join(name);
+        fs::create_dir_all(&path).expect("make a layer");
+        path.to_string_lossy().into_owned()
+    };
+    let (upper, work) = (layer("upper"), layer("work"));
+    fs::create_dir(at).expect("make a directory");
+    let lower = base.join("debian").to_string_lossy().into_owned();
+    // A change of owner copies no contents with metacopy.
+    let layers = format!("lowerdir={lower},upperdir={upper},workdir={work},metacopy=on");
+    sys::mount("debian", at, "overlay", 0, &layers).expect("mount an overlay");
+    if let Some(owner) = owner {
+        own_tree(at, owner);
+    }
 }
