@@ -20,7 +20,7 @@ use crate::sync::Kind;
 use crate::sys::clone::{self, Side};
 use crate::sys::fs::{self, RESOLVE_BENEATH, RESOLVE_NO_XDEV, openat2};
 use crate::sys::sched::SchedAttr;
-use crate::sys::{RawFd, cred, keyring, net, ns, sched, seccomp, signal};
+use crate::sys::{RawFd, cred, io, keyring, net, ns, sched, seccomp, signal};
 
 /// One thing that the child does. All memory was allocated before the clone.
 #[derive(Debug)]
@@ -349,7 +349,15 @@ fn fork(at: &mut Place, namespaces: u64) -> Result<(), Failure> {
 fn session_keyring(name: &CString) -> Result<(), Failure> {
     /// From `linux/keyctl.h`'s companion `linux/key.h`.
     const KEY_USR_SEARCH: u32 = 0x0008_0000;
-    match keyring::join_session_keyring(name) {
+    let mut answer = keyring::join_session_keyring(name);
+    // Keys that nobody has any more are given back some time after their last user's end.
+    let mut tries = 0;
+    while answer == Err(Errno::EDQUOT) && tries < 20 {
+        tries += 1;
+        io::poll(&mut [], 10).at(Call::Keyctl)?;
+        answer = keyring::join_session_keyring(name);
+    }
+    match answer {
         Err(Errno::ENOSYS) => Ok(()),
         // Programs of the container must find keys in it: the owner may search it.
         Ok(serial) => match keyring::add_permissions(serial, KEY_USR_SEARCH) {

@@ -2,9 +2,10 @@
 
 pub mod cgroup;
 pub mod lsm;
+pub mod mounts;
 
 use crate::error::{Doing, Error, Result};
-use crate::sys::cred;
+use crate::sys::{cred, proc};
 
 /// The oldest kernel that has all that `rt` is built on; the youngest of it is
 /// cgroup.kill.
@@ -20,6 +21,8 @@ pub struct Host {
     pub unprivileged: bool,
     /// In a user namespace: root here is not root of the machine.
     pub in_userns: bool,
+    /// This user namespace, and all below it, forbid setgroups(2).
+    pub setgroups_denied: bool,
 }
 
 impl Host {
@@ -28,11 +31,18 @@ impl Host {
         check_kernel()?;
         let namespace = nix::sys::stat::stat("/proc/self/ns/user");
         let namespace = namespace.doing(|| "look at /proc/self/ns/user")?;
+        let in_userns = namespace.st_ino != INITIAL_USERNS;
         Ok(Host {
             unprivileged: cred::geteuid() != 0,
-            in_userns: namespace.st_ino != INITIAL_USERNS,
+            in_userns,
+            setgroups_denied: in_userns && setgroups_is_denied(),
         })
     }
+}
+
+/// As `unshare --map-root-user` makes it (user_namespaces(7)).
+fn setgroups_is_denied() -> bool {
+    proc::read_small("/proc/self/setgroups").is_ok_and(|text| text.trim_end() == "deny")
 }
 
 /// An old kernel would fail at some step with a riddle.

@@ -8,10 +8,10 @@ use super::listener::{self, Notified};
 use super::net_devices::{self, Moved};
 use super::notify;
 use super::sources::Sources;
-use super::{Created, Request, console, hooks, idmap, limits, preflight};
+use super::{Created, Request, console, hooks, idmap, limits};
 use crate::cgroup::{self, Driver, Fs, Placement};
 use crate::error::{Doing, Error, Result};
-use crate::host::Host;
+use crate::host::{Host, mounts};
 use crate::plan::Plan;
 use crate::plan::hooks::Kind as Hook;
 use crate::plan::namespaces::flag;
@@ -138,7 +138,7 @@ impl<'a> Attempt<'a> {
             }
         }
         let keep_below = 3 + self.request.passed.count;
-        let unmount = if self.plan.no_pivot { preflight::host_mounts()? } else { Vec::new() };
+        let unmount = if self.plan.no_pivot { mounts::proc_and_sysfs()? } else { Vec::new() };
         let gate = gate.map(AsRawFd::as_raw_fd);
         Ok(InitSetup { joins, gate, keep_below, unmount, ..InitSetup::default() })
     }

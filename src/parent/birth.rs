@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use crate::child::{self, Call, Script};
+use crate::child::{self, Call, Op, Script};
 use crate::error::{Doing, Error, Result, errno_text};
+use crate::host::mounts;
 use crate::plan::field::Field;
 use crate::plan::namespaces::flag;
 use crate::sync::{self, Frame, Kind};
@@ -258,6 +259,11 @@ impl Birth {
         if let Some(said) = text.trim().get(2..).filter(|said| !said.is_empty()) {
             error = error.detail(said);
         }
+        if let (Call::FsMount, Errno::EPERM, Some(Op::Mount(mount))) =
+            (call, errno, self.script.op(index))
+        {
+            return error.hint(mounts::too_revealing(&mount.shown_source()));
+        }
         match hint(call, errno, self.script.name(index)) {
             Some(hint) => error.hint(hint),
             None => error,
@@ -281,9 +287,9 @@ impl Birth {
 /// What the person can do, where it is known.
 fn hint(call: Call, errno: Errno, step: &str) -> Option<&'static str> {
     match (step, call, errno) {
-        ("mount", Call::FsConfigCreate, Errno::EPERM) => Some(
-            "a user namespace may mount this only when nothing is mounted over parts of the \
-             host's own one (the kernel's mount_too_revealing)",
+        ("mount", Call::FsOpen | Call::FsConfigCreate, Errno::EPERM) => Some(
+            "the kernel lets only root of the machine mount this type, or root of the user \
+             namespace that the network, pid, ipc or cgroup namespace belongs to",
         ),
         ("mount", Call::MountSetattr, Errno::EPERM) => {
             Some("the host has attributes on the source's mount that a user namespace keeps locked")
@@ -301,6 +307,9 @@ fn hint(call: Call, errno: Errno, step: &str) -> Option<&'static str> {
              ordinary directory, without a link on the way",
         ),
         ("console", Call::NotDevpts, _) => Some("mount a devpts at /dev/pts"),
+        ("user", _, Errno::EPERM) => {
+            Some("the user namespace forbids setgroups(2), or lacks the ids")
+        }
         ("keyring", _, Errno::EDQUOT) => Some(
             "the user has too many keys: see /proc/sys/kernel/keys/maxkeys and maxbytes, or use \
              --no-new-keyring",

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::errno::Errno;
+
 use crate::error::{Doing, Error, Result};
 use crate::plan::field::Field;
 use crate::plan::namespaces::{IdMapping, Namespaces};
@@ -68,9 +70,18 @@ pub fn write(pid: i32, namespaces: &Namespaces, unprivileged: bool) -> Result<()
 
 /// The kernel takes a map in one write only.
 fn write_file(path: &Path, text: &str, field: &str) -> Result<()> {
-    fs::write(path, text)
-        .doing(|| format!("write {:?} to {}", text.trim_end(), path.display()))
-        .map_err(|error| error.field(&Field::of(field)))
+    let written = fs::write(path, text);
+    let written = written.doing(|| format!("write {:?} to {}", text.trim_end(), path.display()));
+    written.map_err(|error| {
+        let error = error.field(&Field::of(field));
+        match error.errno_of() {
+            Some(Errno::EPERM) => error.hint(
+                "the ids must be mapped in rt's own user namespace; and in one, id 0 of it may be \
+                 mapped only by a process with CAP_SETFCAP (user_namespaces(7))",
+            ),
+            _ => error,
+        }
+    })
 }
 
 fn text_of(lines: &[IdMapping]) -> String {

@@ -91,6 +91,7 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
         extra_env: &request.passed.env,
         unprivileged: host.unprivileged,
         in_userns: host.in_userns,
+        setgroups_denied: host.setgroups_denied,
         with_cgroup: request.with_cgroup,
         cgroup_root: Path::new(tree.mount),
         notify_socket: request.notify_socket.as_deref(),

@@ -1,7 +1,6 @@
 //! What the configuration names on the host must be there: asked before anything is
 //! made, so that a wrong path costs nothing and all of them are named at once.
 
-use std::ffi::CString;
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind::NotFound};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -12,7 +11,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::hooks;
-use crate::error::{Doing, Result, errno_text};
+use crate::error::{Result, errno_text};
 use crate::host::lsm;
 use crate::plan::Plan;
 use crate::plan::field::Field;
@@ -83,37 +82,6 @@ fn security_modules(plan: &Plan, process: &Process, findings: &mut Findings) {
     }
 }
 
-/// Where the host has a proc or sysfs mounted, innermost first.
-pub fn host_mounts() -> Result<Vec<CString>> {
-    let doing = || "read /proc/self/mountinfo";
-    let text = fs::read("/proc/self/mountinfo").doing(doing)?;
-    let mut points: Vec<CString> = text.split(|byte| *byte == b'\n').filter_map(point).collect();
-    points.reverse();
-    Ok(points)
-}
-
-/// The mount point of a line of mountinfo (proc_pid_mountinfo(5)) about a proc or sysfs.
-fn point(line: &[u8]) -> Option<CString> {
-    let mut fields = line.split(|byte| *byte == b' ');
-    let point = fields.nth(4)?;
-    let fstype = fields.skip_while(|field| *field != b"-").nth(1)?;
-    matches!(fstype, b"proc" | b"sysfs").then(|| CString::new(unescape(point)).ok())?
-}
-
-/// Blanks and backslashes are written in octal: `\\040`.
-fn unescape(text: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, tail)) = rest.split_first() {
-        let octal = tail.get(..3).filter(|_| *first == b'\\');
-        let code =
-            octal.and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok());
-        plain.push(code.unwrap_or(*first));
-        rest = if code.is_some() { &tail[3..] } else { tail };
-    }
-    plain
-}
-
 fn not_a_directory(found: io::Result<Metadata>) -> String {
     found.map_or_else(|error| text(&error), |_| errno_text(Errno::ENOTDIR))
 }
@@ -145,18 +113,5 @@ fn open_namespace(joined: &Joined, findings: &mut Findings) -> Option<OwnedFd> {
             findings.refuse_value(&joined.field, &joined.path, errno_text(errno));
             None
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mount_points_are_read_back_as_they_are() {
-        let line = br"36 35 0:5 / /mnt/a\040b rw,nosuid shared:1 master:2 - proc proc rw";
-        assert_eq!(point(line).as_deref(), Some(c"/mnt/a b"));
-        assert_eq!(point(b"36 35 8:1 / /x rw - ext4 proc rw"), None);
-        assert_eq!(point(b""), None);
     }
 }

@@ -68,6 +68,8 @@ pub struct Opts<'a> {
     pub unprivileged: bool,
     /// The runtime is itself in a user namespace.
     pub in_userns: bool,
+    /// It forbids setgroups(2).
+    pub setgroups_denied: bool,
     /// The container gets a cgroup.
     pub with_cgroup: bool,
     /// The host's cgroup2 tree.
@@ -151,8 +153,8 @@ pub fn build(spec: &Spec, opts: &Opts<'_>) -> Result<(Plan, Vec<String>)> {
 
 fn read(spec: &Spec, opts: &Opts<'_>, findings: &mut Findings) -> Plan {
     let mut namespaces = namespaces::plan(spec, findings);
-    namespaces.deny_setgroups =
-        namespaces.is_new(flag::USER) && opts.unprivileged && !namespaces.needs_helpers();
+    namespaces.deny_setgroups = opts.setgroups_denied
+        || namespaces.is_new(flag::USER) && opts.unprivileged && namespaces.maps_one_group();
     let notify_socket = notify::wanted(spec, &namespaces, opts.notify_socket);
     let around = mounts::Around {
         namespaces: &namespaces,
@@ -277,7 +279,8 @@ fn check_groups(
         let text = format!("not set: the annotation {} is", annotations::KEEP_GROUPS);
         findings.notice(&Field::of("process.user.additionalGids"), text);
     } else if namespaces.deny_setgroups && !process.creds.groups.is_empty() {
-        let reason = "an ordinary user cannot set groups in a user namespace without newgidmap";
+        let reason = "cannot be set: a user namespace that an ordinary user has made without \
+                      newgidmap forbids it";
         findings.refuse(&Field::of("process.user.additionalGids"), reason);
     }
     if !namespaces.is_new(flag::USER) {

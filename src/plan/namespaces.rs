@@ -57,7 +57,8 @@ pub struct Namespaces {
     pub uid_map: Vec<IdMapping>,
     /// gid_map of a new user namespace.
     pub gid_map: Vec<IdMapping>,
-    /// The kernel wants setgroups(2) given up before it takes the gid_map.
+    /// The kernel wants setgroups(2) given up before it takes the gid_map, or has it
+    /// forbidden already.
     pub deny_setgroups: bool,
     /// Text for timens_offsets of a new time namespace.
     pub time_offsets: Vec<u8>,
@@ -79,10 +80,10 @@ impl Namespaces {
         self.joined.iter().fold(self.new, |all, joined| all | joined.flag)
     }
 
-    /// Whether an ordinary user needs newuidmap and newgidmap for the maps: more than one
-    /// id, which then cannot be its own alone.
-    pub fn needs_helpers(&self) -> bool {
-        [&self.uid_map, &self.gid_map].iter().any(|map| !matches!(map[..], [one] if one.size == 1))
+    /// Whether an ordinary user writes the group map itself: one id, which can only be its
+    /// own. Any other needs newgidmap.
+    pub fn maps_one_group(&self) -> bool {
+        matches!(self.gid_map[..], [one] if one.size == 1)
     }
 
     /// Whether a first process must prepare what the second is born into.

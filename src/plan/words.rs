@@ -142,6 +142,11 @@ impl Script {
         self.steps.get(index).map_or_else(|| "start the program".to_owned(), |s| s.op.describe())
     }
 
+    /// The step at `index`.
+    pub fn op(&self, index: usize) -> Option<&Op> {
+        self.steps.get(index).map(|step| &step.op)
+    }
+
     /// The short name of the step at `index`, for the structured log.
     pub fn name(&self, index: usize) -> &'static str {
         self.steps.get(index).map_or("exec", |step| step.op.name())

@@ -47,6 +47,7 @@ mod mounts_many;
 mod mounts_super;
 mod mounts_targets;
 mod namespaces;
+mod nested;
 mod netdevices;
 mod notify;
 mod process;
@@ -99,6 +100,7 @@ fn all() -> Vec<support::Test> {
         security::tests(),
         symlinks::tests(),
         hostile::tests(),
+        nested::tests(),
         rootless::tests(),
         killed::tests(),
         faults::tests(),

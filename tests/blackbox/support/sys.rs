@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -160,4 +160,31 @@ pub fn take_terminal() -> io::Result<()> {
     check(unsafe { libc::setsid() }.into())?;
     // SAFETY: the request takes an integer.
     check(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) }.into()).map(drop)
+}
+
+/// A process of this user that has taken the user's whole quota of keys: at most `most`.
+pub fn hoard_keys(user: u32, most: u32) -> i32 {
+    let (reader, writer) = nix::unistd::pipe().expect("pipe");
+    let pid = fork().expect("fork");
+    if pid != 0 {
+        drop(writer);
+        assert!(readable(reader.as_fd(), Duration::from_secs(60)), "the keys are taken");
+        return pid;
+    }
+    become_user(user).expect("become the user");
+    const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1;
+    const KEY_SPEC_SESSION_KEYRING: i32 = -3;
+    // SAFETY: a null name asks for a keyring without one.
+    unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0) };
+    for number in 0..=most {
+        let name = cstr(format!("hoarded {number}"));
+        let (kind, payload, ring) = (c"user".as_ptr(), c"x".as_ptr(), KEY_SPEC_SESSION_KEYRING);
+        // SAFETY: NUL-terminated strings; the payload has one byte.
+        unsafe { libc::syscall(libc::SYS_add_key, kind, name.as_ptr(), payload, 1usize, ring) };
+    }
+    nix::unistd::write(&writer, b"x").expect("write");
+    loop {
+        // SAFETY: no arguments.
+        unsafe { libc::pause() };
+    }
 }
