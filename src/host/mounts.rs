@@ -73,9 +73,8 @@ pub fn too_revealing(fstype: &str) -> String {
 fn covered(text: &[u8], root: &str) -> Vec<PathBuf> {
     let below = |(point, _): (Vec<u8>, &[u8])| {
         let path = PathBuf::from(OsStr::from_bytes(&point));
-        let empty = |dir: &&str| path.starts_with(dir);
         let hides = path.starts_with(root) && path != Path::new(root);
-        (hides && !ALWAYS_EMPTY.iter().any(|dir| empty(&dir))).then_some(path)
+        (hides && !ALWAYS_EMPTY.iter().any(|dir| path.starts_with(dir))).then_some(path)
     };
     let mut paths: Vec<_> = lines(text).filter_map(below).collect();
     paths.dedup();

@@ -126,8 +126,8 @@ fn near_misses_are_told() {
             "process.Args: unknown key, ignored; is args meant?",
         ]
     );
-    let (spec, _) = decoded(",\"PROCESS\":{}");
-    assert!(spec.process().is_none());
+    let error = refused(",\"PROCESS\":{}");
+    assert!(error.contains("keys are case-sensitive"), "{error}");
 }
 
 #[test]
