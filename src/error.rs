@@ -35,6 +35,7 @@ struct Parts {
     what: String,
     step: Option<String>,
     field: Option<String>,
+    document: &'static str,
     errno: Option<Errno>,
     detail: Option<String>,
     hint: Option<String>,
@@ -48,6 +49,7 @@ impl Error {
             what: what.into(),
             step: None,
             field: None,
+            document: "config.json",
             errno: None,
             detail: None,
             hint: None,
@@ -56,8 +58,13 @@ impl Error {
 
     /// The configuration is not acceptable: one line that names every violation.
     pub fn invalid(violations: &[Violation]) -> Self {
+        Error::invalid_in("config.json", violations)
+    }
+
+    /// The same for another document than config.json.
+    pub fn invalid_in(document: &'static str, violations: &[Violation]) -> Self {
         let text: Vec<String> = violations.iter().map(ToString::to_string).collect();
-        let mut error = Error::new(format!("invalid config.json: {}", text.join("; ")));
+        let mut error = Error::new(format!("invalid {document}: {}", text.join("; ")));
         error.0.kind = Kind::Invalid;
         error.0.field = violations.first().map(|v| v.field.to_string());
         error
@@ -83,6 +90,13 @@ impl Error {
         if !field.is_root() {
             self.0.field = Some(field.to_string());
         }
+        self
+    }
+
+    /// Names the document that the field is in, where it is not config.json.
+    #[must_use]
+    pub fn document(mut self, document: &'static str) -> Self {
+        self.0.document = document;
         self
     }
 
@@ -146,7 +160,7 @@ pub fn errno_text(errno: Errno) -> String {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Parts { kind, what, field, errno, detail, hint, .. } = &*self.0;
+        let Parts { kind, what, field, document, errno, detail, hint, .. } = &*self.0;
         let mut line = what.clone();
         if let Some(errno) = errno {
             line += &format!(": {}", errno_text(*errno));
@@ -155,7 +169,7 @@ impl fmt::Display for Error {
             line += &format!(": {}", detail.trim());
         }
         if let Some(field) = field.as_ref().filter(|_| *kind != Kind::Invalid) {
-            line += &format!(" (at {field} in config.json)");
+            line += &format!(" (at {field} in {document})");
         }
         if let Some(hint) = hint {
             line += &format!("; {hint}");

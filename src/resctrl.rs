@@ -1,6 +1,8 @@
 //! Groups of the resctrl file system: cache and memory bandwidth of a container
 //! (`linux.intelRdt`). The kernel has the rules; here is who makes and removes a group.
 
+pub mod stats;
+
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -98,6 +100,35 @@ impl Resctrl<'_> {
         self.monitor(record).map_or(Ok(()), |monitor| self.make(&monitor, &field))
     }
 
+    /// Writes other schemata into the group of a container. What it had, to be written back.
+    pub fn update(&self, record: &RdtRecord, schemas: &[Schema]) -> Result<String> {
+        let path = self.directory(record).join("schemata");
+        let before = fs::read_to_string(&path).doing(|| format!("read {}", path.display()))?;
+        for schema in schemas {
+            let written = write(&path, &format!("{}\n", schema.text.trim_end_matches('\n')));
+            written.map_err(|error| {
+                self.take_back(record, &before);
+                self.explained(error).field(&schema.field)
+            })?;
+        }
+        Ok(before)
+    }
+
+    /// Takes an [`Resctrl::update`] back.
+    pub fn take_back(&self, record: &RdtRecord, before: &str) {
+        let path = self.directory(record).join("schemata");
+        for line in before.lines().filter(|line| !line.trim().is_empty()) {
+            if let Err(error) = write(&path, &format!("{}\n", line.trim())) {
+                tracing::warn!("{error}");
+            }
+        }
+    }
+
+    /// Whether the kernel has a resource, by the name of its directory below `info`.
+    pub fn has(&self, resource: &str) -> bool {
+        self.root.join("info").join(resource).is_dir()
+    }
+
     /// Puts a process into the groups: a monitoring group takes only members of its parent.
     pub fn add(&self, record: &RdtRecord, pid: i32) -> Result<()> {
         for group in [Some(self.directory(record)), self.monitor(record)].into_iter().flatten() {
@@ -165,10 +196,10 @@ mod tests {
 
     /// A directory in which the test plays the kernel: it puts `tasks` and `schemata` into a
     /// new group, and takes them out before a group is removed.
-    struct Fake(PathBuf);
+    pub(super) struct Fake(pub(super) PathBuf);
 
     impl Fake {
-        fn new(name: &str) -> Self {
+        pub(super) fn new(name: &str) -> Self {
             let fake = std::env::temp_dir().join(format!("rt-rdt-{name}-{}", std::process::id()));
             fs::create_dir_all(&fake).expect("mkdir");
             fs::write(fake.join("tasks"), "").expect("write");

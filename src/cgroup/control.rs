@@ -42,6 +42,16 @@ impl Cgroup {
         self.dir.as_fd()
     }
 
+    /// Its path below the root of the v2 tree.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Whether it was made for the container.
+    pub fn is_ours(&self) -> bool {
+        self.ours
+    }
+
     /// The directory of the cgroup that a process of the container is in by now. A container
     /// that has moved its processes down and enabled controllers takes no process in
     /// [`Cgroup::dir`] any more (`EBUSY`), but it does where its init is.

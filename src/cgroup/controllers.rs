@@ -62,6 +62,19 @@ impl Controllers {
         found
     }
 
+    /// What there is on the way down to `path`; enables nothing.
+    pub fn read(root: &OwnedFd, path: &str) -> Controllers {
+        let list =
+            |file: &str| files::read_short(root, file).map(|text| words(&text)).unwrap_or_default();
+        let level =
+            |level: &str| (level.to_owned(), list(&format!("./{level}/cgroup.subtree_control")));
+        Controllers {
+            at_root: list("cgroup.controllers"),
+            levels: std::iter::once("").chain(ancestors(path)).map(level).collect(),
+            failures: Vec::new(),
+        }
+    }
+
     /// Enables `missing` in one directory.
     fn enable_at(
         &mut self,

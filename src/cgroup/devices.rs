@@ -17,7 +17,7 @@
 //! Loading costs the more the more instructions and branches there are for the verifier:
 //! so rules that differ only in the minor number, or in the kind, become one question.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -238,13 +238,37 @@ pub fn attach(cgroup: BorrowedFd<'_>, rules: &[DeviceRule]) -> Result<(), Errno>
 /// Guards the devices of a cgroup by other rules: the program that [`attach`] put there is
 /// replaced in one step, so that there is no moment without. `ENOTUNIQ` when somebody else
 /// has attached programs too, and ours cannot be told.
-pub fn replace(cgroup: BorrowedFd<'_>, rules: &[DeviceRule]) -> Result<(), Errno> {
-    let present = bpf::device_programs(cgroup)?;
-    if present.len() > 1 {
+pub fn replace(cgroup: BorrowedFd<'_>, rules: &[DeviceRule]) -> Result<Replaced, Errno> {
+    let mut present = bpf::device_programs(cgroup)?;
+    let before = present.pop();
+    if !present.is_empty() {
         return Err(Errno::ENOTUNIQ);
     }
-    let program = bpf::load_device_program(&program(rules))?;
-    bpf::attach_device_program(cgroup, program.as_fd(), present.first().map(AsFd::as_fd))
+    let now = bpf::load_device_program(&program(rules))?;
+    bpf::attach_device_program(cgroup, now.as_fd(), before.as_ref().map(AsFd::as_fd))?;
+    Ok(Replaced { before, now })
+}
+
+/// A program that was replaced.
+#[derive(Debug)]
+pub struct Replaced {
+    before: Option<OwnedFd>,
+    now: OwnedFd,
+}
+
+impl Replaced {
+    /// Takes the replacement back. Where there was no program, there is one then that
+    /// allows everything.
+    pub fn take_back(&self, cgroup: BorrowedFd<'_>) -> Result<(), Errno> {
+        let replaced = Some(self.now.as_fd());
+        match &self.before {
+            Some(before) => bpf::attach_device_program(cgroup, before.as_fd(), replaced),
+            None => {
+                let open = bpf::load_device_program(&answer(true))?;
+                bpf::attach_device_program(cgroup, open.as_fd(), replaced)
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::uio::pread;
 use nix::unistd;
 
 fn open(dir: impl AsFd, path: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
@@ -54,6 +55,18 @@ pub fn read(dir: impl AsFd, path: &str) -> Result<String, Errno> {
 pub fn write(dir: impl AsFd, path: &str, value: &str) -> Result<(), Errno> {
     let file = open(dir, path, OFlag::O_WRONLY)?;
     unistd::write(file, value.as_bytes()).map(drop)
+}
+
+/// A file of pressure that poll(2) reports when `threshold` is passed, as long as it is open.
+pub fn trigger(dir: impl AsFd, path: &str, threshold: &str) -> Result<OwnedFd, Errno> {
+    let file = open(dir, path, OFlag::O_RDWR)?;
+    unistd::write(&file, threshold.as_bytes())?;
+    Ok(file)
+}
+
+/// Has poll(2) report the next change of a file of events.
+pub fn rearm(file: &OwnedFd) -> Result<(), Errno> {
+    pread(file, &mut [0; 256], 0).map(drop)
 }
 
 /// cgroup.events.

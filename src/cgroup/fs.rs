@@ -10,11 +10,11 @@ use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
 use super::controllers::Controllers;
 use super::files::{self, Events};
 use super::remove::remove_directory;
-use super::{CgroupRecord, Directory, Driver, DriverKind, Placement, control, devices};
+use super::{CgroupRecord, Directory, Driver, DriverKind, Placement, control, devices, setting};
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::{Membership, Tree};
 use crate::plan::field::Field;
-use crate::plan::resources::{CgroupPath, CgroupPlan, DeviceRule, Otherwise, Setting};
+use crate::plan::resources::{CgroupPath, CgroupPlan, DeviceRule};
 
 /// cgroup v2 by files.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Fs {
         };
         self.demand_empty(leaf, &field)?;
         for setting in &plan.settings {
-            apply(leaf, &self.record.path, setting, &controllers)?;
+            setting::apply(leaf, &self.record.path, setting, &controllers)?;
         }
         self.guard_devices(leaf, &plan.devices)
     }
@@ -218,27 +218,4 @@ fn make_error(errno: Errno, doing: String) -> Error {
         Errno::EEXIST => error.hint("somebody made it at the same time; give another cgroupsPath"),
         _ => error,
     }
-}
-
-fn apply(leaf: &OwnedFd, path: &str, setting: &Setting, controllers: &Controllers) -> Result<()> {
-    let Setting { controller, file, value, otherwise, field } = setting;
-    let answer = match (files::write(leaf, file, value), otherwise) {
-        (Err(Errno::ENOENT), Otherwise::Skip) => Ok(()),
-        (Err(Errno::ENOENT), Otherwise::Write { file, value }) => files::write(leaf, file, value),
-        (answer, _) => answer,
-    };
-    answer.map_err(|errno| {
-        let error = Error::new(format!("set {file} of cgroup /{path} to {value}")).field(field);
-        match errno {
-            Errno::ENOENT if controllers.has(controller) => {
-                error.detail(format!("this kernel has no {file}"))
-            }
-            Errno::ENOENT => {
-                let (reason, hint) = controllers.explain(controller);
-                let error = error.detail(reason);
-                if hint.is_empty() { error } else { error.hint(hint) }
-            }
-            errno => error.errno(errno),
-        }
-    })
 }

@@ -23,6 +23,11 @@ pub mod devices;
 pub mod files;
 pub mod fs;
 mod remove;
+mod setting;
+mod shrink;
+pub mod stats;
+pub mod update;
+pub mod watch;
 
 use std::os::fd::OwnedFd;
 

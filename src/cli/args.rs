@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
@@ -386,4 +387,163 @@ mod tests {
         assert_eq!("auto".parse(), Ok(Rootless::Auto));
         assert!("maybe".parse::<Rootless>().is_err());
     }
+}
+
+/// A number of bytes as people write it: `512M`, `1.5g`, `64 MiB`, or -1 for no limit.
+/// Units are powers of 1024.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bytes(pub i64);
+
+impl FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "-1" {
+            return Ok(Bytes(-1));
+        }
+        let wrong = || format!("{text:?} is not a size like 512M, or -1");
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+        let unit = text[digits.len()..].trim().to_ascii_lowercase();
+        let unit = unit.strip_suffix("ib").or(unit.strip_suffix('b')).unwrap_or(&unit);
+        let shift = match unit {
+            "" => 0,
+            "k" => 10,
+            "m" => 20,
+            "g" => 30,
+            "t" => 40,
+            "p" => 50,
+            _ => return Err(wrong()),
+        };
+        let good = |c: char| c.is_ascii_digit() || c == '.';
+        if digits.is_empty() || !digits.chars().all(good) {
+            return Err(wrong());
+        }
+        let bytes = match digits.parse::<i64>() {
+            Ok(number) => number.checked_mul(1 << shift),
+            Err(_) => {
+                let bytes = digits.parse::<f64>().map_err(|_| wrong())? * (1_i64 << shift) as f64;
+                (bytes < i64::MAX as f64).then_some(bytes as i64)
+            }
+        };
+        bytes.map(Bytes).ok_or_else(wrong)
+    }
+}
+
+/// A time as Go writes it: `100ms`, `1.5s`, `1m30s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interval(pub Duration);
+
+impl Default for Interval {
+    fn default() -> Self {
+        Interval(Duration::from_secs(5))
+    }
+}
+
+impl FromStr for Interval {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not a time like 100ms, 5s or 1m30s");
+        let (mut rest, mut seconds) = (text, 0.0);
+        while !rest.is_empty() {
+            let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
+            let number: f64 = rest[..digits].parse().map_err(|_| wrong())?;
+            rest = &rest[digits..];
+            let unit = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+            seconds += number
+                * match &rest[..unit] {
+                    "ns" => 1e-9,
+                    "us" | "µs" | "μs" => 1e-6,
+                    "ms" => 1e-3,
+                    "s" => 1.0,
+                    "m" => 60.0,
+                    "h" => 3600.0,
+                    _ => return Err(wrong()),
+                };
+            rest = &rest[unit..];
+        }
+        match Duration::try_from_secs_f64(seconds) {
+            Ok(time) if !time.is_zero() => Ok(Interval(time)),
+            _ => Err("duration interval must be greater than 0".to_owned()),
+        }
+    }
+}
+
+/// `rt events`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Events {
+    /// Time between two lines of statistics
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    pub interval: Interval,
+    /// Print the statistics once
+    #[arg(long)]
+    pub stats: bool,
+    /// Name of the container
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// `rt update`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Update {
+    /// File with the resources as JSON, or - for stdin; instead of the other options
+    #[arg(long, short, value_name = "FILE")]
+    pub resources: Option<PathBuf>,
+    /// Weight of block IO, 10 to 1000
+    #[arg(long, value_name = "WEIGHT")]
+    pub blkio_weight: Option<u16>,
+    /// Period of the CPU quota in microseconds
+    #[arg(long, value_name = "US")]
+    pub cpu_period: Option<u64>,
+    /// CPU time in each period in microseconds, or -1 for no limit
+    #[arg(long, value_name = "US")]
+    pub cpu_quota: Option<i64>,
+    /// CPU time that can be saved up for later periods in microseconds
+    #[arg(long, value_name = "US")]
+    pub cpu_burst: Option<u64>,
+    /// CPU shares, 2 to 262144
+    #[arg(long, value_name = "SHARES")]
+    pub cpu_share: Option<u64>,
+    /// 1 to get only the CPU time that nobody else wants
+    #[arg(long, value_name = "0|1")]
+    pub cpu_idle: Option<i64>,
+    /// Realtime period in microseconds
+    #[arg(long, value_name = "US")]
+    pub cpu_rt_period: Option<u64>,
+    /// Realtime in each period in microseconds
+    #[arg(long, value_name = "US")]
+    pub cpu_rt_runtime: Option<i64>,
+    /// Processors, like 0-3,7
+    #[arg(long, value_name = "LIST")]
+    pub cpuset_cpus: Option<String>,
+    /// Memory nodes
+    #[arg(long, value_name = "LIST")]
+    pub cpuset_mems: Option<String>,
+    /// Limit on memory, like 512M, or -1 for none
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Bytes>,
+    /// Memory that is not reclaimed as long as others have some
+    #[arg(long, value_name = "SIZE")]
+    pub memory_reservation: Option<Bytes>,
+    /// Limit on memory and swap together, or -1 for none
+    #[arg(long, value_name = "SIZE")]
+    pub memory_swap: Option<Bytes>,
+    /// Without effect; for callers that give it
+    #[arg(long, value_name = "SIZE", hide = true)]
+    pub kernel_memory: Option<Bytes>,
+    /// Without effect; for callers that give it
+    #[arg(long, value_name = "SIZE", hide = true)]
+    pub kernel_memory_tcp: Option<Bytes>,
+    /// Most tasks, or -1 for no limit
+    #[arg(long, value_name = "N")]
+    pub pids_limit: Option<i64>,
+    /// Intel RDT schema of the L3 cache
+    #[arg(long, value_name = "SCHEMA")]
+    pub l3_cache_schema: Option<String>,
+    /// Intel RDT schema of the memory bandwidth
+    #[arg(long, value_name = "SCHEMA")]
+    pub mem_bw_schema: Option<String>,
+    /// Name of the container
+    #[arg(value_name = "ID")]
+    pub id: String,
 }

@@ -11,7 +11,9 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
-use self::args::{Create, Delete, Exec, Features, Global, Kill, List, OneId, Ps, Run, Spec};
+use self::args::{
+    Create, Delete, Events, Exec, Features, Global, Kill, List, OneId, Ps, Run, Spec, Update,
+};
 use self::flags::Order;
 use crate::error::{Error, Kind};
 
@@ -33,6 +35,7 @@ pub struct Cli {
 pub enum Verb {
     Create(Create),
     Delete(Delete),
+    Events(Events),
     Exec(Exec),
     Features(Features),
     Kill(Kill),
@@ -44,6 +47,7 @@ pub enum Verb {
     Spec(Spec),
     Start(OneId),
     State(OneId),
+    Update(Update),
     /// Print this: a version, a help text.
     Print(String),
 }
@@ -54,6 +58,7 @@ impl std::fmt::Display for Verb {
         match self {
             Verb::Create(args) => write!(f, "create {}", args.bundle.id),
             Verb::Delete(args) => write!(f, "delete {}", args.id),
+            Verb::Events(args) => write!(f, "events {}", args.id),
             Verb::Exec(args) => write!(f, "exec {}", args.id),
             Verb::Features(_) => f.write_str("features"),
             Verb::Kill(args) => write!(f, "kill {}", args.id),
@@ -65,6 +70,7 @@ impl std::fmt::Display for Verb {
             Verb::Spec(_) => f.write_str("spec"),
             Verb::Start(args) => write!(f, "start {}", args.id),
             Verb::State(args) => write!(f, "state {}", args.id),
+            Verb::Update(args) => write!(f, "update {}", args.id),
             Verb::Print(_) => f.write_str("print"),
         }
     }
@@ -116,12 +122,14 @@ const VERBS: &[Known] = &[
     known!("ps", Ps(Ps), FlagsFirst, "List the processes of a container"),
     known!("pause", Pause(OneId), Any, "Freeze the processes of a container"),
     known!("resume", Resume(OneId), Any, "Thaw the processes of a container"),
+    known!("events", Events(Events), Any, "Print what a container uses, and what happens to it"),
+    known!("update", Update(Update), Any, "Change the limits of a container"),
     known!("spec", Spec(Spec), Any, "Write a config.json to start from"),
     known!("features", Features(Features), Any, "Print what this runtime can do, as JSON"),
 ];
 
 /// Verbs of runc that `rt` does not have.
-const ABSENT: &[&str] = &["checkpoint", "events", "restore", "update"];
+const ABSENT: &[&str] = &["checkpoint", "restore"];
 
 /// The exit code of runc for a command that it does not know.
 const UNKNOWN_COMMAND: u8 = 3;

@@ -1,7 +1,11 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::args::{CgroupManager, ListFormat, LogFormat, LogLevel, Rootless, UserIds};
+use std::time::Duration;
+
+use super::args::{
+    Bytes, CgroupManager, Interval, ListFormat, LogFormat, LogLevel, Rootless, UserIds,
+};
 use super::*;
 
 fn parse_words(line: &str) -> Result<Cli, Refused> {
@@ -101,7 +105,18 @@ fn mistakes_are_one_line_and_name_the_flag() {
     for (line, text, code) in [
         ("frobnicate", "unknown command \"frobnicate\"; see rt --help", 3),
         ("help frobnicate", "unknown command \"frobnicate\"; see rt --help", 3),
-        ("update box", "rt update is not supported by this version of rt", 1),
+        (
+            "update --memory 1x box",
+            "invalid value '1x' for '--memory <SIZE>': \"1x\" is not a size like 512M, or -1; \
+             see rt update --help",
+            1,
+        ),
+        (
+            "events --interval 0 box",
+            "invalid value '0' for '--interval <TIME>': \"0\" is not a time like 100ms, 5s or \
+             1m30s; see rt events --help",
+            1,
+        ),
         ("checkpoint --help", "rt checkpoint is not supported by this version of rt", 1),
         ("--frob list", "unknown flag --frob; see rt --help", 1),
         ("create --frob box", "unknown flag --frob; see rt create --help", 1),
@@ -127,6 +142,45 @@ fn mistakes_are_one_line_and_name_the_flag() {
     ] {
         assert_eq!(refused(line), (text.to_owned(), code), "{line}");
     }
+}
+
+#[test]
+fn sizes_and_times() {
+    for (text, bytes) in [
+        ("-1", -1),
+        ("0", 0),
+        ("4096", 4096),
+        ("512M", 512 << 20),
+        ("1g", 1 << 30),
+        ("64 MiB", 64 << 20),
+        ("1.5k", 1536),
+        ("7B", 7),
+        ("2tb", 2 << 40),
+    ] {
+        assert_eq!(text.parse(), Ok(Bytes(bytes)), "{text}");
+    }
+    for text in ["", "-2", "M", "1x", "1e3", "0x10", "9999999P", "1.2.3"] {
+        assert!(text.parse::<Bytes>().is_err(), "{text}");
+    }
+    for (text, ms) in [("100ms", 100), ("5s", 5_000), ("1m30s", 90_000), ("1.5h", 5_400_000)] {
+        assert_eq!(text.parse(), Ok(Interval(Duration::from_millis(ms))), "{text}");
+    }
+    for text in ["", "5", "0s", "-1s", "s", "1d"] {
+        assert!(text.parse::<Interval>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn argv_of_updates() {
+    // go-runc, and CRI-O.
+    for line in ["update --resources - box", "update --resources=- box", "update -r - box"] {
+        assert_eq!(verb!(line, Update).resources.as_deref(), Some(Path::new("-")), "{line}");
+    }
+    let update = verb!("update box --cpu-quota -1 --memory 50M --pids-limit=-1", Update);
+    assert_eq!((update.cpu_quota, update.pids_limit), (Some(-1), Some(-1)));
+    assert_eq!((update.memory, update.id.as_str()), (Some(Bytes(50 << 20)), "box"));
+    let events = verb!("events --interval 100ms box", Events);
+    assert!(!events.stats && events.interval == Interval(Duration::from_millis(100)));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub mod create;
 pub mod delete;
+pub mod events;
 pub mod exec;
 pub mod features;
 mod hooks;
@@ -13,6 +14,7 @@ mod root;
 pub mod spec;
 pub mod start;
 pub mod state;
+pub mod update;
 
 use std::process::ExitCode;
 
@@ -91,6 +93,10 @@ fn dispatch(global: &Global, verb: Verb) -> Result<ExitCode> {
             ps::ps(&root::open(global)?, &Id::parse(&args.id)?, format, &args.options)?;
         }
         Verb::Pause(args) => pause::pause(&root::open(global)?, &Id::parse(&args.id)?)?,
+        Verb::Events(args) => {
+            events::events(&root::open(global)?, &Id::parse(&args.id)?, &args)?;
+        }
+        Verb::Update(args) => update::update(&root::open(global)?, &args)?,
         Verb::Resume(args) => pause::resume(&root::open(global)?, &Id::parse(&args.id)?)?,
     }
     Ok(ExitCode::SUCCESS)

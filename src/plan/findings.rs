@@ -46,10 +46,15 @@ impl Findings {
 
     /// The violations as one error, or nothing.
     pub fn into_result(self) -> Result<Vec<String>> {
+        self.into_result_of("config.json")
+    }
+
+    /// The same for another document than config.json.
+    pub fn into_result_of(self, document: &'static str) -> Result<Vec<String>> {
         if self.violations.is_empty() {
             Ok(self.notices)
         } else {
-            Err(Error::invalid(&self.violations))
+            Err(Error::invalid_in(document, &self.violations))
         }
     }
 }

@@ -4,6 +4,7 @@
 pub mod block_io;
 pub mod device_rules;
 pub mod path;
+pub mod update;
 
 use oci_spec::runtime::{
     Linux, LinuxCpu, LinuxHugepageLimit, LinuxMemory, LinuxNetwork, LinuxPids, LinuxRdma,

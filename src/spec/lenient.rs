@@ -39,12 +39,18 @@ pub fn spec(root: &mut Json<'_>, notices: &mut Vec<String>) {
         rdt.rename("enableCMT", "enableCmt");
         rdt.rename("enableMBM", "enableMbm");
     }
+    if let Some(json) = linux.get_mut("resources") {
+        resources(json);
+    }
+}
+
+/// Prepares `linux.resources`.
+pub fn resources(json: &mut Json<'_>) {
+    let Some(resources) = json.object_mut() else { return };
     // Since 1.3 no limit is not the same as a limit of 0, which is what oci-spec makes of it.
-    if let Some(resources) = linux.get_mut("resources").and_then(Json::object_mut) {
-        let limit = resources.get("pids").map(|pids| (pids, pids.get("limit")));
-        if let Some((Json::Object(_), None | Some(Json::Null))) = limit {
-            resources.remove("pids");
-        }
+    let limit = resources.get("pids").map(|pids| (pids, pids.get("limit")));
+    if let Some((Json::Object(_), None | Some(Json::Null))) = limit {
+        resources.remove("pids");
     }
 }
 

@@ -17,19 +17,22 @@ mod typed;
 mod version;
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read};
-use std::os::fd::AsRawFd;
+use std::io::{ErrorKind, IsTerminal, Read, stdin};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::{LinuxResources, Process, Spec};
 
 use self::tree::Json;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::plan::field::{Field, Violation};
 use crate::sys::io;
+
+/// What errors call the document given to `rt update`.
+pub const RESOURCES: &str = "resources";
 
 /// The name of the configuration in a bundle.
 pub const CONFIG: &str = "config.json";
@@ -86,7 +89,7 @@ pub fn load_process(path: &Path) -> Result<(Process, Vec<String>)> {
     let file = open(path).doing(doing)?;
     // A shell's `--process <(...)` is a pipe.
     let bytes = match file.metadata().doing(doing)?.file_type().is_fifo() {
-        true => read_pipe(file, path)?,
+        true => read_stream(file, path)?,
         false => read(file, path)?,
     };
     let name = path.display().to_string();
@@ -96,6 +99,29 @@ pub fn load_process(path: &Path) -> Result<(Process, Vec<String>)> {
     let process = typed::read(&json, &mut notices)
         .map_err(|violation| invalid(&name, &violation).field(&violation.field))?;
     Ok((process, notices))
+}
+
+/// Reads resources from the file given to `rt update --resources`, or from stdin for `-`.
+/// A key that is not known is an error: nobody updates a container to change nothing.
+pub fn load_resources(path: &Path) -> Result<LinuxResources> {
+    let bytes = match path.as_os_str() == "-" {
+        true => {
+            // Without the buffer of the standard library, which poll(2) knows nothing of.
+            let file = stdin().as_fd().try_clone_to_owned().doing(|| "read stdin")?;
+            read_stream(file.into(), Path::new("stdin"))?
+        }
+        false => {
+            let doing = || format!("open {}", path.display());
+            let file = open(path).doing(doing)?;
+            match file.metadata().doing(doing)?.file_type().is_fifo() {
+                true => read_stream(file, path)?,
+                false => read(file, path)?,
+            }
+        }
+    };
+    let mut json = tree::parse(&bytes).map_err(|text| invalid(RESOURCES, text))?;
+    lenient::resources(&mut json);
+    typed::read_whole(&json).map_err(|violation| Error::invalid_in(RESOURCES, &[violation]))
 }
 
 /// The version comes first: with another one, the rest may mean something else.
@@ -151,25 +177,29 @@ fn read(file: File, path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a pipe of bounded size, within a bounded time.
-fn read_pipe(mut file: File, path: &Path) -> Result<Vec<u8>> {
+/// Reads a pipe, or whatever stdin is: of bounded size, and within a bounded time unless
+/// somebody types.
+fn read_stream(mut file: File, path: &Path) -> Result<Vec<u8>> {
     let doing = || format!("read {}", path.display());
     let invalid = |text: String| Error::new(doing()).detail(text).kind(Kind::Invalid);
     let give_up = Instant::now() + PATIENCE;
+    let typed = file.is_terminal();
     let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
+        let left = give_up.saturating_duration_since(Instant::now());
+        let mut fds = [io::interest(file.as_raw_fd(), libc::POLLIN)];
+        let timeout = io::timeout_ms((!typed).then_some(left));
+        if io::poll(&mut fds, timeout).doing(doing)? == 0 {
+            if left.is_zero() && !typed {
+                let text = format!("the pipe has no end after {} s", PATIENCE.as_secs());
+                return Err(invalid(text));
+            }
+            continue;
+        }
         match file.read(&mut buffer) {
             Ok(0) => return Ok(bytes),
             Ok(length) => bytes.extend_from_slice(buffer.get(..length).unwrap_or_default()),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                let left = give_up.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    let text = format!("the pipe has no end after {} s", PATIENCE.as_secs());
-                    return Err(invalid(text));
-                }
-                let mut fds = [io::interest(file.as_raw_fd(), libc::POLLIN)];
-                io::poll(&mut fds, io::timeout_ms(Some(left))).doing(doing)?;
-            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error).doing(doing),
         }
         check_size(&bytes).map_err(invalid)?;

@@ -21,17 +21,31 @@ use super::nearest;
 use super::tree::{At, Json};
 use crate::plan::field::{Field, Violation};
 
+/// What becomes of a key of an object that has no such member.
+#[derive(Clone, Copy)]
+enum Unknown<'p> {
+    /// It is ignored, as the specification wants it for config.json. One that is nearly a
+    /// known one becomes a notice.
+    Ignored(&'p RefCell<Vec<String>>),
+    /// It is an error. Case does not count, as it does not for Go.
+    Refused,
+}
+
 /// Reads a `T` from `json`. Keys that are nearly known ones become notices.
 pub fn read<'de, T: Deserialize<'de>>(
     json: &'de Json<'de>,
     notices: &mut Vec<String>,
 ) -> Result<T, Violation> {
     let cell = RefCell::new(std::mem::take(notices));
-    let read = T::deserialize(Typed { json, at: At::Root, notices: &cell });
+    let read = T::deserialize(Typed { json, at: At::Root, unknown: Unknown::Ignored(&cell) });
     *notices = cell.into_inner();
-    read.map_err(|wrong| {
-        wrong.violation.unwrap_or_else(|| Violation::new(Field::root(), wrong.reason))
-    })
+    read.map_err(Wrong::into_violation)
+}
+
+/// Reads a `T` that has no member beside those that we know.
+pub fn read_whole<'de, T: Deserialize<'de>>(json: &'de Json<'de>) -> Result<T, Violation> {
+    let read = T::deserialize(Typed { json, at: At::Root, unknown: Unknown::Refused });
+    read.map_err(Wrong::into_violation)
 }
 
 /// Members that the specification requires and oci-spec gives a default: a missing uid
@@ -62,7 +76,7 @@ const NEAR_MISSES: usize = 16;
 struct Typed<'de, 'p> {
     json: &'de Json<'de>,
     at: At<'p>,
-    notices: &'p RefCell<Vec<String>>,
+    unknown: Unknown<'p>,
 }
 
 impl<'de> Typed<'de, '_> {
@@ -79,21 +93,46 @@ impl<'de> Typed<'de, '_> {
         })
     }
 
-    fn object<V: Visitor<'de>>(self, visitor: V, null_is_absent: bool) -> Result<V::Value, Wrong> {
+    /// `fields` are the members that a struct has; a map has any.
+    fn object<V: Visitor<'de>>(
+        self,
+        visitor: V,
+        fields: Option<&'static [&'static str]>,
+    ) -> Result<V::Value, Wrong> {
         let Json::Object(members) = self.json else { return self.deserialize_any(visitor) };
-        let members = members.iter().filter(|(_, value)| !null_is_absent || **value != Json::Null);
+        // Of a struct, `null` is an absent member.
+        let members = members.iter().filter(|(_, value)| fields.is_none() || **value != Json::Null);
+        let known = fields.filter(|_| matches!(self.unknown, Unknown::Refused)).unwrap_or_default();
+        let members = members.map(|(key, value)| {
+            let same = known.iter().find(|field| field.eq_ignore_ascii_case(key));
+            (same.copied().unwrap_or(key), value)
+        });
         self.place(visitor.visit_map(Members { of: self, members, value: None }))
     }
 
-    fn tell_near_misses(&self, fields: &'static [&'static str]) {
-        let Json::Object(members) = self.json else { return };
+    fn look_for_unknown(&self, fields: &'static [&'static str]) -> Result<(), Wrong> {
+        let Json::Object(members) = self.json else { return Ok(()) };
         let unknown = members.iter().map(|(key, _)| key).filter(|key| !fields.contains(key));
-        for key in unknown.take(NEAR_MISSES) {
-            if let Some(field) = nearest::nearest(key, fields) {
-                self.notices.borrow_mut().push(format!(
-                    "{}: unknown key, ignored; is {field} meant?",
-                    self.at.field().key(key)
-                ));
+        match self.unknown {
+            Unknown::Refused => {
+                let refused = |key: &&str| !fields.iter().any(|f| f.eq_ignore_ascii_case(key));
+                let Some(key) = unknown.into_iter().find(refused) else { return Ok(()) };
+                let reason = match nearest::nearest(key, fields) {
+                    Some(field) => format!("unknown key; is {field} meant?"),
+                    None => format!("unknown key; there are {}", fields.join(", ")),
+                };
+                Err(Wrong::at(Violation::new(self.at.field().key(key), reason)))
+            }
+            Unknown::Ignored(notices) => {
+                for key in unknown.take(NEAR_MISSES) {
+                    if let Some(field) = nearest::nearest(key, fields) {
+                        notices.borrow_mut().push(format!(
+                            "{}: unknown key, ignored; is {field} meant?",
+                            self.at.field().key(key)
+                        ));
+                    }
+                }
+                Ok(())
             }
         }
     }
@@ -113,7 +152,7 @@ impl<'de> Deserializer<'de> for Typed<'de, '_> {
             Json::Array(elements) => {
                 visitor.visit_seq(Elements { of: self, elements: elements.iter().enumerate() })
             }
-            Json::Object(_) => return self.object(visitor, false),
+            Json::Object(_) => return self.object(visitor, None),
         };
         self.place(answer)
     }
@@ -140,8 +179,8 @@ impl<'de> Deserializer<'de> for Typed<'de, '_> {
                 return self.place(Err(serde::de::Error::missing_field(key)));
             }
         }
-        self.tell_near_misses(fields);
-        self.object(visitor, true)
+        self.look_for_unknown(fields)?;
+        self.object(visitor, Some(fields))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -273,6 +312,10 @@ impl Wrong {
 
     fn at(violation: Violation) -> Self {
         Wrong { reason: String::new(), missing: None, violation: Some(violation) }
+    }
+
+    fn into_violation(self) -> Violation {
+        self.violation.unwrap_or_else(|| Violation::new(Field::root(), self.reason))
     }
 }
 

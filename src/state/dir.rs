@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat, write};
+use oci_spec::runtime::LinuxResources;
 
 use super::gate::GATE;
 use super::record::{Record, VERSION};
@@ -22,6 +23,7 @@ use crate::error::{Doing, Error, Kind, Result};
 const RECORD: &str = "state.json";
 const INTENT: &str = "intent.json";
 const CONFIG: &str = "config.json";
+const RESOURCES: &str = "resources.json";
 /// Both files are small; what is larger is not ours.
 const RECORD_MAX: u64 = 16 << 20;
 const CONFIG_MAX: u64 = 64 << 20;
@@ -178,10 +180,32 @@ impl StateDir {
         self.read(CONFIG, CONFIG_MAX)
     }
 
+    /// Keeps `linux.resources` as `rt update` has left them.
+    pub fn save_resources(&self, resources: &LinuxResources) -> Result<()> {
+        let bytes = serde_json::to_vec(resources).map_err(|error| {
+            Error::new(format!("write the resources of container {}", self.id))
+                .detail(error.to_string())
+        })?;
+        self.replace(RESOURCES, &bytes)
+    }
+
+    /// What `rt update` has left; `None` where there was no update.
+    pub fn resources(&self) -> Result<Option<LinuxResources>> {
+        let bytes = match self.read(RESOURCES, RECORD_MAX) {
+            Err(error) if error.kind_of() == Kind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let read = serde_json::from_slice(&bytes);
+        read.map(Some).map_err(|error| {
+            let text = format!("{RESOURCES} of container {} cannot be used", self.id);
+            Error::new(text).kind(Kind::Invalid).detail(error.to_string())
+        })
+    }
+
     /// Removes the files that are usually there, without a descriptor more: there may be
     /// none left. What cannot be removed is found out by the caller.
     pub(super) fn unlink_known(&self) {
-        for name in [RECORD, INTENT, CONFIG, GATE] {
+        for name in [RECORD, INTENT, CONFIG, GATE, RESOURCES] {
             let _ = unlinkat(&self.dir, name, UnlinkatFlags::NoRemoveDir);
         }
     }

@@ -4,6 +4,7 @@
 //! ROOT/ID/intent.json   the record of what was about to be made
 //!         state.json    the record of the container          (record)
 //!         config.json   the configuration as it was created
+//!         resources.json  its resources, where `rt update` has changed them
 //!         exec.fifo     the start gate, until `rt start`     (gate)
 //!         listener      memory shared with init until then   (listener)
 //! ROOT/.removed.INODE   a removal that was interrupted       (remove)

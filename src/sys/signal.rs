@@ -64,7 +64,8 @@ fn set_handler(signal: i32, handler: libc::sighandler_t) -> Result<(), Errno> {
         action
     };
     let action: *const libc::sigaction = action;
-    // SAFETY: action is a whole struct sigaction with SIG_DFL or SIG_IGN.
+    // SAFETY: action is a whole struct sigaction with SIG_DFL, SIG_IGN or a function that
+    // does nothing.
     check_unit(unsafe { libc::sigaction(signal, action, core::ptr::null_mut()) }.into())
 }
 
@@ -83,6 +84,44 @@ pub fn signalfd(mask: Mask) -> Result<RawFd, Errno> {
     // SAFETY: the mask is 8 bytes, as the third argument says.
     check_fd(unsafe {
         libc::syscall(libc::SYS_signalfd4, -1, &raw const mask.0, size_of::<u64>(), flags)
+    })
+}
+
+/// Ends system calls that take longer, by SIGALRM: with `EINTR`, or early, as the call
+/// does. Parent only; SIGALRM must not be blocked.
+#[derive(Debug)]
+pub struct Alarm(());
+
+impl Alarm {
+    /// The first signal comes after `first`, and then, since it may have come between two
+    /// calls, one every tenth of a second.
+    pub fn after(first: core::time::Duration) -> Result<Self, Errno> {
+        extern "C" fn nothing(_: libc::c_int) {}
+        let handler = nothing as extern "C" fn(libc::c_int);
+        set_handler(libc::SIGALRM, handler as libc::sighandler_t)?;
+        let every = core::time::Duration::from_millis(100);
+        set_timer(first.max(every), every)?;
+        Ok(Alarm(()))
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        let none = core::time::Duration::ZERO;
+        // A timer that is valid cannot be refused.
+        let _ = set_timer(none, none);
+    }
+}
+
+/// setitimer(2) `ITIMER_REAL`: a first time, and one for all later.
+fn set_timer(first: core::time::Duration, every: core::time::Duration) -> Result<(), Errno> {
+    let words = |time: core::time::Duration| [time.as_secs(), time.subsec_micros().into()];
+    // struct __kernel_old_itimerval: the interval first, each in seconds and microseconds.
+    let timer = [words(every), words(first)];
+    let none = core::ptr::null_mut::<u64>();
+    // SAFETY: timer is four words, as the kernel reads, and the old one is not asked for.
+    check_unit(unsafe {
+        libc::syscall(libc::SYS_setitimer, libc::ITIMER_REAL, timer.as_ptr(), none)
     })
 }
 
@@ -118,6 +157,11 @@ impl Blocked {
     /// Blocks them.
     pub fn all() -> Result<Self, Errno> {
         set_mask(Mask::ALL).map(Blocked)
+    }
+
+    /// Blocks all but the one that an [`Alarm`] needs.
+    pub fn all_but_alarm() -> Result<Self, Errno> {
+        set_mask(Mask::ALL.without(&[libc::SIGALRM])).map(Blocked)
     }
 }
 

@@ -30,6 +30,7 @@ mod cli;
 mod debian;
 mod delegation;
 mod engines;
+mod events;
 mod examples;
 mod exec;
 mod faults;
@@ -63,6 +64,7 @@ mod stdio;
 mod symlinks;
 mod system;
 mod terminal;
+mod update;
 
 use std::process::ExitCode;
 
@@ -93,6 +95,8 @@ fn all() -> Vec<support::Test> {
         hooks::tests(),
         cgroups::tests(),
         delegation::tests(),
+        update::tests(),
+        events::tests(),
         seccomp::tests(),
         notify::tests(),
         sd_notify::tests(),

@@ -170,6 +170,13 @@ pub fn memory(mib: &str) {
     println!("touched {}", std::hint::black_box(&block).len() >> 20);
 }
 
+/// Touches this many MiB and keeps them.
+pub fn hold(mib: &str) {
+    let block = vec![1_u8; mib.parse::<usize>().expect("a number") << 20];
+    super::wait::forever();
+    std::hint::black_box(&block);
+}
+
 /// Reads a file through a path, says how many bytes.
 pub fn read_exe(path: &str) {
     println!("{}", fs::read(path).map_or_else(|e| e.to_string(), |b| b.len().to_string()));

@@ -37,6 +37,7 @@ pub fn main(args: &[String]) -> ExitCode {
         "size" => wait::window_size(),
         "peer-fds" => act::peer_fds(),
         "memory" => act::memory(rest[0]),
+        "hold" => act::hold(rest[0]),
         "forks" => wait::forks(rest[0]),
         _ => {
             eprintln!("probe: no {what}");

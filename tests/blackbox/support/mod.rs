@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod bundle;
 pub mod case;
+pub mod cgroup;
 pub mod cmd;
 pub mod isolate;
 pub mod leak;

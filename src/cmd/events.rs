@@ -1,0 +1,119 @@
+//! `rt events ID`: a line of JSON for each thing that happens, until the container ends.
+
+use std::os::fd::AsRawFd;
+use std::time::Instant;
+
+use nix::errno::Errno;
+use serde::Serialize;
+
+use super::print;
+use crate::cgroup::Cgroup;
+use crate::cgroup::stats::{self, Pressure};
+use crate::cgroup::watch::Watch;
+use crate::cli::args::{Events, Interval};
+use crate::error::{Doing, Error, Kind, Result};
+use crate::resctrl::{self, Resctrl};
+use crate::state::{Container, Id, StateRoot, Status};
+use crate::sys::io;
+
+#[derive(Serialize)]
+struct Event<'a, T> {
+    r#type: &'static str,
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<T>,
+}
+
+#[derive(Serialize)]
+struct Numbers {
+    #[serde(flatten)]
+    cgroup: stats::Stats,
+    intel_rdt: resctrl::stats::Stats,
+    /// runc only knows those that it has made itself, which is none.
+    network_interfaces: Option<()>,
+}
+
+/// In the shape of the statistics: who reads those finds it in the same place.
+#[derive(Serialize)]
+struct Strain {
+    memory: MemoryStrain,
+}
+
+#[derive(Serialize)]
+struct MemoryStrain {
+    psi: Pressure,
+}
+
+/// Prints the statistics of a container once, or with everything that happens to it.
+pub fn events(root: &StateRoot, id: &Id, args: &Events) -> Result<()> {
+    let container = Container::load(root, id)?;
+    let ended =
+        || Error::new(format!("container with id {id} is not running")).kind(Kind::WrongStatus);
+    if let Status::Stopped | Status::Creating = container.status()? {
+        return Err(ended());
+    }
+    let Some(cgroup) = container.cgroup()? else {
+        let text = format!("container {id} has no cgroup of its own");
+        return Err(Error::new(text).detail("what it uses is not counted"));
+    };
+    if args.stats {
+        return print_stats(&container, &cgroup);
+    }
+    follow(&container, &cgroup, args.interval).or_else(|error| match error.errno_of() {
+        // Deleted meanwhile.
+        Some(Errno::ENODEV | Errno::ENOENT) => Ok(()),
+        _ => Err(error),
+    })
+}
+
+fn follow(container: &Container, cgroup: &Cgroup, Interval(interval): Interval) -> Result<()> {
+    let Some(init) = container.init()? else { return Ok(()) };
+    let mut watch = Watch::new(cgroup)?;
+    let oom = || emit::<()>(container, "oom", None);
+    let mut next = Instant::now() + interval;
+    loop {
+        let left = next.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            print_stats(container, cgroup)?;
+            next = (next + interval).max(Instant::now());
+            continue;
+        }
+        let [events, pressure] = watch.interests();
+        let end = io::interest(init.as_raw_fd(), libc::POLLIN);
+        // Nothing is waited for there, but the end of the reader is told.
+        let reader = io::interest(libc::STDOUT_FILENO, 0);
+        let mut fds = [end, reader, events, pressure];
+        io::poll(&mut fds, io::timeout_ms(Some(left))).doing(|| "wait for events")?;
+        let [end, reader, ready @ ..] = fds;
+        let news = watch.news(ready)?;
+        if news.oom {
+            oom()?;
+        }
+        if let Some(psi) = news.pressure {
+            emit(container, "pressure", Some(Strain { memory: MemoryStrain { psi } }))?;
+        }
+        if end.revents != 0 {
+            // What it died of may be told only now.
+            return if watch.has_killed()? { oom() } else { Ok(()) };
+        }
+        if reader.revents & (libc::POLLERR | libc::POLLNVAL) != 0 {
+            return Ok(());
+        }
+    }
+}
+
+fn print_stats(container: &Container, cgroup: &Cgroup) -> Result<()> {
+    let intel_rdt = match container.rdt_record()? {
+        Some(record) => Resctrl::host().stats(record)?,
+        None => resctrl::stats::Stats::default(),
+    };
+    let cgroup = stats::read(cgroup)?;
+    emit(container, "stats", Some(Numbers { cgroup, intel_rdt, network_interfaces: None }))
+}
+
+fn emit<T: Serialize>(container: &Container, r#type: &'static str, data: Option<T>) -> Result<()> {
+    let event = Event { r#type, id: container.id().as_str(), data };
+    let text = serde_json::to_string(&event)
+        .map_err(|error| Error::new("write JSON").detail(error.to_string()))?;
+    print(&(text + "\n"))
+}
