@@ -22,6 +22,7 @@ mod delegate;
 pub mod devices;
 pub mod files;
 pub mod fs;
+pub mod limits;
 mod remove;
 mod setting;
 mod shrink;

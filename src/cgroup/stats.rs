@@ -313,7 +313,7 @@ impl Source<'_> {
 }
 
 /// The sizes of huge pages that this machine has, as the controller names them: `2MB`.
-fn page_sizes() -> Vec<String> {
+pub(super) fn page_sizes() -> Vec<String> {
     let entries = std::fs::read_dir("/sys/kernel/mm/hugepages").into_iter().flatten().flatten();
     entries.filter_map(|entry| page_size(entry.file_name().to_str()?)).collect()
 }

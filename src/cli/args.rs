@@ -153,7 +153,18 @@ pub struct Run {
     pub no_subreaper: bool,
 }
 
-/// `rt start`, `state`, `pause`, `resume`: only an id.
+/// `rt state`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct State {
+    /// Also print the limits that the kernel enforces
+    #[arg(long)]
+    pub resources: bool,
+    /// Name of the container
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// `rt start`, `pause`, `resume`: only an id.
 #[derive(Debug, Clone, Default, Args)]
 pub struct OneId {
     /// Name of the container

@@ -12,7 +12,7 @@ use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
 use self::args::{
-    Create, Delete, Events, Exec, Features, Global, Kill, List, OneId, Ps, Run, Spec, Update,
+    Create, Delete, Events, Exec, Features, Global, Kill, List, OneId, Ps, Run, Spec, State, Update,
 };
 use self::flags::Order;
 use crate::error::{Error, Kind};
@@ -46,7 +46,7 @@ pub enum Verb {
     Run(Run),
     Spec(Spec),
     Start(OneId),
-    State(OneId),
+    State(State),
     Update(Update),
     /// Print this: a version, a help text.
     Print(String),
@@ -113,7 +113,7 @@ macro_rules! known {
 const VERBS: &[Known] = &[
     known!("create", Create(Create), Any, "Create a container"),
     known!("start", Start(OneId), Any, "Start the process of a created container"),
-    known!("state", State(OneId), Any, "Print the state of a container"),
+    known!("state", State(State), Any, "Print the state of a container"),
     known!("kill", Kill(Kill), Any, "Send a signal to a container"),
     known!("delete", Delete(Delete), Any, "Delete a container"),
     known!("run", Run(Run), Any, "Create and start a container"),

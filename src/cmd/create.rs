@@ -10,7 +10,8 @@ use crate::error::{Doing, Kind, Result};
 use crate::parent::console::Socket;
 use crate::parent::handover::PidFile;
 use crate::parent::{self, Created, Request, fds, notify, protect, wait};
-use crate::state::{Id, StateRoot};
+use crate::state::{Container, Id, StateRoot};
+use crate::sys::pidfd::Exit;
 use crate::sys::signal;
 
 /// `rt create`: returns when the first process waits at the gate.
@@ -46,7 +47,11 @@ pub fn run(global: &Global, args: &Run) -> Result<ExitCode> {
     if exit.is_err() {
         birth.abort()?;
     }
-    if !args.keep {
+    if args.keep {
+        if let Ok(exit) = &exit {
+            keep_ending(&container, *exit);
+        }
+    } else {
         match container.dir.lock() {
             Err(error) if error.kind_of() == Kind::NotFound => {}
             locked => {
@@ -58,6 +63,20 @@ pub fn run(global: &Global, args: &Run) -> Result<ExitCode> {
     }
     signal::set_mask(birth.mask).doing(|| "restore the signal mask")?;
     exit.map(|exit| ExitCode::from(exit.code() as u8))
+}
+
+/// Nobody else will ever know it.
+fn keep_ending(container: &Container, exit: Exit) {
+    // Read again: it may have changed while it ran.
+    let kept = container.dir.lock().and_then(|()| {
+        let mut record = container.dir.load()?;
+        record.ending = Some(exit.into());
+        container.dir.save(&record)
+    });
+    match kept {
+        Err(error) if error.kind_of() != Kind::NotFound => tracing::warn!("{error}"),
+        _ => {}
+    }
 }
 
 fn request<'a>(

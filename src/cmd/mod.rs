@@ -76,7 +76,9 @@ fn dispatch(global: &Global, verb: Verb) -> Result<ExitCode> {
         Verb::Delete(args) => {
             delete::delete(&root::open(global)?, &Id::parse(&args.id)?, args.force)?;
         }
-        Verb::State(args) => state::state(&root::open(global)?, &Id::parse(&args.id)?)?,
+        Verb::State(args) => {
+            state::state(&root::open(global)?, &Id::parse(&args.id)?, args.resources)?;
+        }
         Verb::List(args) => {
             let format = match args.format {
                 _ if args.quiet => list::Format::Quiet,

@@ -13,7 +13,9 @@ use super::fds::Passed;
 use super::handover::PidFile;
 use super::limits;
 use super::listener::{self, Notified};
-use crate::error::{Doing, Error, Result};
+use crate::cgroup::Cgroup;
+use crate::cgroup::files::Events;
+use crate::error::{Doing, Error, Kind, Result};
 use crate::host::Host;
 use crate::plan::field::Field;
 use crate::plan::findings::Findings;
@@ -171,7 +173,23 @@ fn cgroup(request: &Request<'_>) -> Result<Option<OwnedFd>> {
     let flags = libc::O_PATH | libc::O_DIRECTORY;
     let resolve = fs::RESOLVE_BENEATH | fs::RESOLVE_NO_SYMLINKS | fs::RESOLVE_NO_XDEV;
     let fd = fs::openat2(cgroup.dir().as_raw_fd(), name, flags, 0, resolve).doing(doing)?;
-    Ok(Some(mem::own(fd)))
+    let fd = mem::own(fd);
+    // Of the container's own cgroup its status has told.
+    if request.cgroup.is_some() {
+        refuse_frozen(&cgroup, &fd, path)?;
+    }
+    Ok(Some(fd))
+}
+
+/// A process that is born into a frozen cgroup never gets so far as to say that it is there.
+/// Who wants that in a container that is paused as a whole has said so.
+fn refuse_frozen(cgroup: &Cgroup, below: &OwnedFd, path: &Path) -> Result<()> {
+    let events = Events::read(below).doing(|| "read cgroup.events")?;
+    if !events.frozen || cgroup.is_frozen()? {
+        return Ok(());
+    }
+    let text = format!("the cgroup {} of the container is frozen", path.display());
+    Err(Error::new(text).kind(Kind::WrongStatus).hint("write 0 to its cgroup.freeze"))
 }
 
 /// The cgroup that the container's first process is in by now.
@@ -180,7 +198,9 @@ fn cgroup_of_init(request: &Request<'_>) -> Result<Option<OwnedFd>> {
     let (Some(cgroup), Some(init)) = (request.container.cgroup()?, record.init.as_ref()) else {
         return Ok(None);
     };
-    cgroup.dir_of(init.pid).map(Some)
+    let below = cgroup.dir_of(init.pid)?;
+    refuse_frozen(&cgroup, &below, Path::new("of the first process"))?;
+    Ok(Some(below))
 }
 
 fn serve(

@@ -14,6 +14,7 @@
 //! who change a container hold the lock of its directory; those who look do not.
 
 mod dir;
+mod exit;
 mod gate;
 mod id;
 mod listener;
@@ -28,6 +29,7 @@ pub(crate) mod tests;
 pub mod time;
 
 pub use dir::StateDir;
+pub use exit::{Ending, Why};
 pub use gate::OpenGate;
 pub use id::Id;
 pub use oci::OciState;
@@ -128,6 +130,11 @@ impl Container {
             Some(record) if status::Facts::same_boot(self)? => Ok(Some(record)),
             _ => Ok(None),
         }
+    }
+
+    /// Whether it was created since the machine was started.
+    pub fn is_of_this_boot(&self) -> Result<bool> {
+        status::Facts::same_boot(self)
     }
 
     /// What is known of its cgroup; nothing after a reboot, since then no name and no

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Record, Status};
+use super::{Record, Status, Why};
+use crate::cgroup::limits::Limits;
 
 /// What is read of /etc/passwd at most.
 const PASSWD_MAX: u64 = 1 << 20;
@@ -32,6 +33,12 @@ pub struct OciState<'a> {
     annotations: &'a BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<String>,
+    /// Why it has stopped: a key of ours, which engines ignore.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Why>,
+    /// What the kernel enforces: a key of ours, on request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Limits>,
 }
 
 #[derive(Debug, Serialize)]
@@ -52,6 +59,8 @@ impl<'a> OciState<'a> {
             more: None,
             annotations: &record.annotations,
             owner: None,
+            exit: None,
+            resources: None,
         }
     }
 

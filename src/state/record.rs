@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::process::Process;
-use super::{Id, time};
+use super::{Ending, Id, time};
 use crate::cgroup::CgroupRecord;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::resctrl::RdtRecord;
@@ -78,6 +78,9 @@ pub struct Record {
     /// The configuration has hooks for start or delete.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub later_hooks: bool,
+    /// How its first process ended, where `rt` has waited for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
     /// Its groups of resctrl.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intel_rdt: Option<RdtRecord>,
@@ -115,6 +118,7 @@ impl Record {
             agent: None,
             no_process: false,
             later_hooks: false,
+            ending: None,
             intel_rdt: None,
             extra: serde_json::Map::new(),
         })

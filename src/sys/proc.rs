@@ -42,6 +42,32 @@ fn parse_stat(text: &str) -> Option<Stat> {
     Some(Stat { state, parent, start_time })
 }
 
+/// The wait status (waitpid(2)) of a dead process that nobody has waited for, if this is the
+/// one with that start time. The kernel shows it to those who may trace the process, and a 0
+/// to others: for them there is none.
+pub fn exit_status(pid: i32, start_time: u64) -> Result<Option<i32>, Errno> {
+    let text = match read_small(&format!("/proc/{pid}/stat")) {
+        Err(Errno::ENOENT | Errno::ESRCH) => return Ok(None),
+        other => other?,
+    };
+    let found = parse_stat(&text).is_some_and(|s| s.is_dead() && s.start_time == start_time);
+    if !found || !(nix::unistd::geteuid().is_root() || is_of_our_user(pid)?) {
+        return Ok(None);
+    }
+    // Field 52, the last one.
+    Ok(text.trim_end().rsplit(' ').next().and_then(|status| status.parse().ok()))
+}
+
+/// Whether all its user and group ids are ours (ptrace(2), "access mode checking").
+fn is_of_our_user(pid: i32) -> Result<bool, Errno> {
+    let text = read_small(&format!("/proc/{pid}/status"))?;
+    let all = |key: &str, own: u32| {
+        let ids = text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
+        ids.split_whitespace().take(3).all(|id| id.parse() == Ok(own))
+    };
+    Ok(all("Uid:", nix::unistd::geteuid().as_raw()) && all("Gid:", nix::unistd::getegid().as_raw()))
+}
+
 /// All processes that our procfs shows.
 pub fn pids() -> Result<Vec<i32>, Errno> {
     let errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
@@ -78,6 +104,23 @@ mod tests {
     fn a_command_name_cannot_forge_fields() {
         let text = "7 (a) Z 1 (b)) S 1 7 7 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 4711 1 1";
         assert_eq!(parse_stat(text), Some(Stat { state: b'S', parent: 1, start_time: 4711 }));
+    }
+
+    #[test]
+    fn a_zombie_tells_how_it_ended() {
+        for (script, status) in [("exit 7", 7 << 8), ("kill -KILL $$", 9)] {
+            let mut child =
+                std::process::Command::new("/bin/sh").args(["-c", script]).spawn().expect("spawn");
+            let pid = child.id() as i32;
+            let start_time = stat(pid).expect("stat").start_time;
+            while !stat(pid).expect("stat").is_dead() {
+                std::thread::yield_now();
+            }
+            assert_eq!(exit_status(pid, start_time), Ok(Some(status)), "{script}");
+            assert_eq!(exit_status(pid, start_time + 1), Ok(None), "another process");
+            child.wait().expect("wait");
+            assert_eq!(exit_status(pid, start_time), Ok(None));
+        }
     }
 
     #[test]

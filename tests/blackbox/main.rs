@@ -38,6 +38,7 @@ mod hooks;
 mod hostile;
 mod killed;
 mod lifecycle;
+mod limits;
 mod mounts;
 mod mounts_copyup;
 mod mounts_flags;
@@ -53,6 +54,7 @@ mod netdevices;
 mod notify;
 mod process;
 mod rdt;
+mod removal;
 mod rootfs;
 mod rootless;
 mod scheduling;
@@ -97,6 +99,8 @@ fn all() -> Vec<support::Test> {
         delegation::tests(),
         update::tests(),
         events::tests(),
+        limits::tests(),
+        removal::tests(),
         seccomp::tests(),
         notify::tests(),
         sd_notify::tests(),

@@ -177,6 +177,24 @@ pub fn hold(mib: &str) {
     std::hint::black_box(&block);
 }
 
+/// Writes this many MiB past the cache; says how many seconds that took.
+pub fn write_direct(path: &str, mib: &str) {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    const BLOCK: usize = 64 << 10;
+    const ALIGNMENT: usize = 4096;
+    let block = vec![1_u8; BLOCK + ALIGNMENT];
+    let block = &block[block.as_ptr().align_offset(ALIGNMENT)..][..BLOCK];
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).custom_flags(libc::O_DIRECT);
+    let mut file = options.open(path).expect("open");
+    let begun = std::time::Instant::now();
+    for _ in 0..mib.parse::<usize>().expect("a number") * (1 << 20) / BLOCK {
+        file.write_all(block).expect("write");
+    }
+    println!("{}", begun.elapsed().as_secs_f64());
+}
+
 /// Reads a file through a path, says how many bytes.
 pub fn read_exe(path: &str) {
     println!("{}", fs::read(path).map_or_else(|e| e.to_string(), |b| b.len().to_string()));

@@ -38,6 +38,7 @@ pub fn main(args: &[String]) -> ExitCode {
         "peer-fds" => act::peer_fds(),
         "memory" => act::memory(rest[0]),
         "hold" => act::hold(rest[0]),
+        "write-direct" => act::write_direct(rest[0], rest[1]),
         "forks" => wait::forks(rest[0]),
         _ => {
             eprintln!("probe: no {what}");

@@ -1,0 +1,201 @@
+//! Limits bite, before and after an update, and `state` tells of it.
+
+use crate::support::cgroup::Group;
+use crate::support::cmd::wait_until;
+use crate::support::{Case, ID, Need};
+use crate::tests;
+use crate::update::on_disk;
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const M: u64 = 1 << 20;
+
+tests! {
+    memory_max_kills_and_state_says_so: needs(Need::Controller("memory")).rt_only(),
+    pids_max_refuses_also_after_an_update: needs(Need::Controller("pids")),
+    cpu_max_throttles_within_ten_percent: needs(Need::Controller("cpu")),
+    io_max_throttles_within_ten_percent: needs(Need::Controller("io")).takes(120),
+    state_says_how_a_kept_run_ended: rt_only(),
+    state_says_nothing_of_what_nobody_knows: rt_only(),
+    state_has_the_values_of_the_kernel: needs(Need::Controller("memory")).rt_only(),
+    state_has_the_limits_from_above: needs(Need::Controller("pids")).rt_only(),
+    an_ordinary_user_learns_of_an_oom: rootless().rt_only(),
+}
+
+fn memory_max_kills_and_state_says_so(c: &Case) {
+    let mut b = c.bundle();
+    b.set("/linux/resources/memory", json!({"limit": 32 * M, "swap": 32 * M}));
+    c.up(b.args(&["/probe", "memory", "100"]));
+    c.wait_for_status("stopped");
+    let state = c.state();
+    assert_eq!(state["exit"]["reason"], "oom", "{state}");
+    assert!(state["exit"]["oomKills"].as_u64().unwrap() >= 1, "{state}");
+    c.down();
+    // With the signal, when it is our own child.
+    c.rt(&["run", "--keep", "-b", &b.save(), ID]).exits(137);
+    let exit = &c.state()["exit"];
+    assert_eq!((&exit["reason"], &exit["signal"]), (&json!("oom"), &json!(9)));
+    c.down();
+    // Somebody else in the container was killed, and it went on.
+    b.sh("/probe memory 100; exit 3");
+    c.rt(&["run", "--keep", "-b", &b.save(), ID]).exits(3);
+    assert_eq!(c.state()["exit"], json!({"reason": "exited", "code": 3, "oomKills": 1}));
+    c.down();
+}
+
+fn pids_max_refuses_also_after_an_update(c: &Case) {
+    let mut b = c.bundle();
+    b.set("/linux/resources/pids", json!({"limit": 10}));
+    c.up(b.args(&["/probe", "sleep"]));
+    // init and the probe itself are two.
+    assert_eq!(c.exec(&["/probe", "forks", "50"]).ok().out(), "8\n");
+    c.rt(&["update", "--pids-limit", "20", ID]).ok();
+    assert_eq!(c.exec(&["/probe", "forks", "50"]).ok().out(), "18\n");
+    c.rt(&["update", "--pids-limit", "3", ID]).ok();
+    assert_eq!(c.exec(&["/probe", "forks", "50"]).ok().out(), "1\n");
+    c.down();
+}
+
+/// Part of one processor that the cgroup uses, as the kernel counts it.
+fn share(g: &Group) -> f64 {
+    let used = || g.value("cpu.stat", "usage_usec") as f64 / 1e6;
+    let (begun, before) = (Instant::now(), used());
+    std::thread::sleep(Duration::from_secs(4));
+    (used() - before) / begun.elapsed().as_secs_f64()
+}
+
+#[track_caller]
+fn about(measured: f64, expected: f64) {
+    let off = measured / expected - 1.0;
+    assert!(off.abs() < 0.1, "{measured} instead of {expected}");
+}
+
+fn cpu_max_throttles_within_ten_percent(c: &Case) {
+    let mut b = c.bundle();
+    b.set("/linux/resources/cpu", json!({"quota": 20_000, "period": 100_000}));
+    c.up(b.sh("while :; do :; done"));
+    let g = Group::of(c);
+    // The first periods have what was not used at the start.
+    std::thread::sleep(Duration::from_secs(1));
+    about(share(&g), 0.2);
+    c.rt(&["update", "--cpu-quota", "50000", ID]).ok();
+    about(share(&g), 0.5);
+    c.down();
+}
+
+/// MAJOR and MINOR of the disk behind a file, whole as the kernel throttles it.
+fn disk_of(path: &Path) -> (u64, u64) {
+    let device = fs::metadata(path).unwrap().dev();
+    let number = format!("{}:{}", libc::major(device), libc::minor(device));
+    let dir = Path::new("/sys/dev/block").join(&number);
+    let whole = if dir.join("partition").exists() { dir.join("../dev") } else { dir.join("dev") };
+    let Ok(text) = fs::read_to_string(whole) else {
+        crate::support::worker::skip("needs /var/tmp on a disk");
+    };
+    let (major, minor) = text.trim().split_once(':').unwrap();
+    (major.parse().unwrap(), minor.parse().unwrap())
+}
+
+fn io_max_throttles_within_ten_percent(c: &Case) {
+    let dir = on_disk(c);
+    let (major, minor) = disk_of(&dir);
+    let rate = |mib: u64| json!({"throttleWriteBpsDevice": [{"major": major, "minor": minor, "rate": mib * M}]});
+    let mut b = c.bundle();
+    b.set("/linux/resources/blockIO", rate(2));
+    b.mount("/data", "bind", &dir.to_string_lossy(), &["bind", "rw"]);
+    c.up(b.args(&["/probe", "sleep"]));
+    let seconds = || {
+        let out = c.rt_cmd(&["exec", ID, "/probe", "write-direct", "/data/file", "8"]).seconds(60);
+        out.run().ok().out().trim().parse::<f64>().unwrap()
+    };
+    about(seconds(), 4.0);
+    let update = json!({"blockIO": rate(4)}).to_string();
+    c.rt_cmd(&["update", "-r", "-", ID]).input(update.as_bytes()).run().ok();
+    about(seconds(), 2.0);
+    c.down();
+    fs::remove_dir_all(dir).unwrap();
+}
+
+fn state_says_how_a_kept_run_ended(c: &Case) {
+    for (script, code, exit) in [
+        ("exit 7", 7, json!({"reason": "exited", "code": 7})),
+        ("exit 0", 0, json!({"reason": "exited", "code": 0})),
+    ] {
+        let mut b = c.bundle();
+        c.rt(&["run", "--keep", "-b", &b.sh(script).save(), ID]).exits(code);
+        assert_eq!(c.state()["exit"], exit);
+        c.down();
+    }
+    let mut b = c.bundle();
+    b.args(&["/probe", "sleep"]);
+    let running = c.rt_cmd(&["run", "--keep", "-b", &b.save(), ID]).spawn();
+    wait_until("it runs", || {
+        let out = c.rt(&["state", ID]);
+        out.code == Some(0) && out.json()["status"] == "running"
+    });
+    assert_eq!(c.state()["exit"], Value::Null);
+    c.rt(&["kill", ID, "KILL"]).ok();
+    running.wait().exits(137);
+    assert_eq!(c.state()["exit"], json!({"reason": "signaled", "signal": 9}));
+    c.down();
+}
+
+fn state_says_nothing_of_what_nobody_knows(c: &Case) {
+    c.up(c.bundle().sh("exit 7"));
+    let pid = c.pid();
+    if pid != 0 {
+        crate::support::cmd::exit_code_of(pid);
+    }
+    c.wait_for_status("stopped");
+    wait_until("it was waited for", || {
+        crate::support::cmd::reap_adopted();
+        crate::support::leak::children().is_empty()
+    });
+    assert_eq!(c.state()["exit"], Value::Null);
+    c.down();
+}
+
+fn state_has_the_values_of_the_kernel(c: &Case) {
+    let mut b = c.bundle();
+    b.set("/linux/resources/memory", json!({"limit": 33_554_433}));
+    b.set("/linux/resources/cpu", json!({"shares": 512}));
+    c.up(b.args(&["/probe", "sleep"]));
+    let g = Group::of(c);
+    assert_eq!(c.state()["resources"], Value::Null, "only on request");
+    let state = c.rt(&["state", "--resources", ID]).ok().json();
+    let resources = &state["resources"];
+    assert_eq!(resources["cgroup"], c.cgroups_path(ID));
+    for file in ["memory.max", "memory.high", "cpu.weight", "cpu.max", "pids.max"] {
+        assert_eq!(resources["values"][file], g.read(file), "{file}");
+    }
+    assert_eq!(resources["values"]["memory.max"], "33554432", "whole pages");
+    c.down();
+}
+
+fn state_has_the_limits_from_above(c: &Case) {
+    let mut b = c.bundle();
+    b.set("/linux/resources/pids", json!({"limit": 100}));
+    c.up(b.args(&["/probe", "sleep"]));
+    let above = c.cgroup_dir().unwrap().join("pids.max");
+    fs::write(&above, "50").unwrap();
+    let state = c.rt(&["state", "--resources", ID]).ok().json();
+    assert_eq!(state["resources"]["values"]["pids.max"], "100");
+    assert_eq!(state["resources"]["effective"]["pids.max"], "50");
+    c.down();
+}
+
+fn an_ordinary_user_learns_of_an_oom(c: &Case) {
+    let mut b = c.bundle();
+    b.set("/linux/resources", json!({"memory": {"limit": 32 * M, "swap": 32 * M}}));
+    let out = c.rt(&["run", "--keep", "-b", &b.args(&["/probe", "memory", "100"]).save(), ID]);
+    if out.code == Some(137) {
+        assert_eq!(c.state()["exit"]["reason"], "oom");
+        c.down();
+    } else {
+        // Nothing was delegated to this user.
+        out.fails("linux.resources.memory");
+    }
+}
