@@ -16,7 +16,7 @@ const M: u64 = 1 << 20;
 tests! {
     memory_max_kills_and_state_says_so: needs(Need::Controller("memory")).rt_only(),
     pids_max_refuses_also_after_an_update: needs(Need::Controller("pids")),
-    cpu_max_throttles_within_ten_percent: needs(Need::Controller("cpu")),
+    cpu_max_throttles_within_ten_percent: needs(Need::Controller("cpu")).takes(120),
     io_max_throttles_within_ten_percent: needs(Need::Controller("io")).takes(120),
     state_says_how_a_kept_run_ended: rt_only(),
     state_says_nothing_of_what_nobody_knows: rt_only(),
@@ -63,14 +63,24 @@ fn pids_max_refuses_also_after_an_update(c: &Case) {
 fn share(g: &Group) -> f64 {
     let used = || g.value("cpu.stat", "usage_usec") as f64 / 1e6;
     let (begun, before) = (Instant::now(), used());
-    std::thread::sleep(Duration::from_secs(4));
+    std::thread::sleep(Duration::from_secs(3));
     (used() - before) / begun.elapsed().as_secs_f64()
 }
 
+/// A tenth above at most, ever; and a tenth below at most, when the machine is not too busy
+/// to give what is allowed.
 #[track_caller]
-fn about(measured: f64, expected: f64) {
-    let off = measured / expected - 1.0;
-    assert!(off.abs() < 0.1, "{measured} instead of {expected}");
+fn about(expected: f64, measure: impl Fn() -> f64) {
+    let mut seen = Vec::new();
+    for _ in 0..5 {
+        let measured = measure();
+        seen.push(measured);
+        assert!(measured < expected * 1.1, "{measured} instead of {expected}");
+        if measured > expected * 0.9 {
+            return;
+        }
+    }
+    panic!("{seen:?} instead of {expected}");
 }
 
 fn cpu_max_throttles_within_ten_percent(c: &Case) {
@@ -80,9 +90,9 @@ fn cpu_max_throttles_within_ten_percent(c: &Case) {
     let g = Group::of(c);
     // The first periods have what was not used at the start.
     std::thread::sleep(Duration::from_secs(1));
-    about(share(&g), 0.2);
+    about(0.2, || share(&g));
     c.rt(&["update", "--cpu-quota", "50000", ID]).ok();
-    about(share(&g), 0.5);
+    about(0.5, || share(&g));
     c.down();
 }
 
@@ -107,14 +117,14 @@ fn io_max_throttles_within_ten_percent(c: &Case) {
     b.set("/linux/resources/blockIO", rate(2));
     b.mount("/data", "bind", &dir.to_string_lossy(), &["bind", "rw"]);
     c.up(b.args(&["/probe", "sleep"]));
-    let seconds = || {
+    let rate_seen = || {
         let out = c.rt_cmd(&["exec", ID, "/probe", "write-direct", "/data/file", "8"]).seconds(60);
-        out.run().ok().out().trim().parse::<f64>().unwrap()
+        8.0 / out.run().ok().out().trim().parse::<f64>().unwrap()
     };
-    about(seconds(), 4.0);
+    about(2.0, rate_seen);
     let update = json!({"blockIO": rate(4)}).to_string();
     c.rt_cmd(&["update", "-r", "-", ID]).input(update.as_bytes()).run().ok();
-    about(seconds(), 2.0);
+    about(4.0, rate_seen);
     c.down();
     fs::remove_dir_all(dir).unwrap();
 }

@@ -69,6 +69,7 @@ pub fn forks(limit: &str) {
     println!("{}", pids.len());
     for pid in pids {
         let _ = sys::kill(pid, libc::SIGKILL);
+        let _ = sys::wait4(pid, 0);
     }
 }
 
