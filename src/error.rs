@@ -39,6 +39,7 @@ struct Parts {
     errno: Option<Errno>,
     detail: Option<String>,
     hint: Option<String>,
+    on_stderr: bool,
 }
 
 impl Error {
@@ -53,6 +54,7 @@ impl Error {
             errno: None,
             detail: None,
             hint: None,
+            on_stderr: false,
         }))
     }
 
@@ -121,6 +123,20 @@ impl Error {
         self
     }
 
+    /// The container's process has said it on its stderr.
+    #[must_use]
+    pub fn said_by_child(mut self) -> Self {
+        self.0.on_stderr = true;
+        self
+    }
+
+    /// The container's stderr may be another than ours: this is to be said there, too.
+    #[must_use]
+    pub fn aloud(mut self) -> Self {
+        self.0.on_stderr = false;
+        self
+    }
+
     /// Puts `prefix: ` before the text, keeping everything else.
     #[must_use]
     pub fn within(mut self, prefix: impl fmt::Display) -> Self {
@@ -131,6 +147,11 @@ impl Error {
     /// What a caller may branch on.
     pub fn kind_of(&self) -> Kind {
         self.0.kind
+    }
+
+    /// Whether it is on our stderr already.
+    pub fn is_on_stderr(&self) -> bool {
+        self.0.on_stderr
     }
 
     /// The errno, if the kernel gave one.

@@ -86,7 +86,8 @@ pub struct Frame {
     pub step: u16,
     /// For `Failed`: the errno.
     pub errno: i32,
-    /// As the kind says; for `Failed`: which part of the step.
+    /// As the kind says; for `Failed`: which part of the step; for a failed execve, 1 if the
+    /// child could say so on its own stderr.
     pub arg: u64,
 }
 

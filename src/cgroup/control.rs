@@ -68,6 +68,13 @@ impl Cgroup {
         files::open_cgroup(&self.dir, &format!(".{below}")).doing(|| format!("open cgroup /{path}"))
     }
 
+    /// The directory of the cgroup that a process is in, wherever that is.
+    pub fn dir_of_process(pid: i32) -> Result<OwnedFd> {
+        let membership = Membership::read_of(pid)?;
+        let path = membership.path().unwrap_or_default();
+        files::open_cgroup(Tree::open()?.root, path).doing(|| format!("open cgroup /{path}"))
+    }
+
     /// Whether everything in it stands still.
     pub fn is_frozen(&self) -> Result<bool> {
         self.events().map(|events| events.frozen)

@@ -90,13 +90,13 @@ pub fn enter(mut script: Script, link: RawFd, proc: RawFd, page: &'static Shared
         // A 16-bit index is enough: the plan refuses longer scripts.
         place.page.step.store(index as u32, Ordering::Relaxed);
         if let Err(failure) = step.op.run(&mut place, &script) {
-            place.fail(index, failure);
+            place.fail(index, failure, &script);
         }
     }
     let index = script.steps.len();
     place.page.step.store(index as u32, Ordering::Relaxed);
     let failure = finish::exec(&mut place, &mut script);
-    place.fail(index, failure)
+    place.fail(index, failure, &script)
 }
 
 impl Place {

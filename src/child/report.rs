@@ -7,7 +7,7 @@ use ::core::prelude::rust_2024::*;
 
 use ::nix::errno::Errno;
 
-use super::Place;
+use super::{Place, Script};
 use crate::sync::{self, Frame, Kind, MAX_TEXT};
 use crate::sys::{RawFd, clone, fs};
 
@@ -230,36 +230,40 @@ impl Detail {
 }
 
 impl Place {
-    /// Reports the failure of a step and exits. Before the gate the parent does the
-    /// talking; after it, the container's stderr is all there is.
-    pub(super) fn fail(&mut self, step: usize, failure: Failure) -> ! {
-        if self.alone {
-            self.say(failure);
-        } else {
+    /// Reports the failure of a step and exits. The parent does the talking as long as it
+    /// is there; that the program cannot be executed belongs on the container's own stderr
+    /// as well, which is where a container's log shows it.
+    pub(super) fn fail(&mut self, step: usize, failure: Failure, script: &Script) -> ! {
+        let mut part = failure.part.into();
+        if failure.call == Call::Exec {
+            let program = script.candidates.get(self.program);
+            let program = program.map(|path| path.to_bytes()).unwrap_or_default();
+            part = say(&[b"exec ", program], failure.errno).into();
+        } else if self.alone {
+            say(&[b"rt: ", failure.call.describe().as_bytes()], failure.errno);
+        }
+        if !self.alone {
             let frame = Frame {
                 kind: Kind::Failed,
                 call: failure.call as u8,
                 step: step as u16,
                 errno: failure.errno as i32,
-                arg: failure.part.into(),
+                arg: part,
             };
             // If this fails, the parent is gone and has nobody to tell either.
             let _ = sync::send(self.link, frame, self.detail.as_slice(), None);
         }
         clone::exit(255)
     }
+}
 
-    /// `rt: exec: exec format error` on fd 2.
-    fn say(&self, failure: Failure) {
-        let pieces: [&[u8]; 5] = [
-            b"rt: ",
-            failure.call.describe().as_bytes(),
-            b": ",
-            failure.errno.desc().as_bytes(),
-            b"\n",
-        ];
-        for piece in pieces {
-            let _ = fs::write(2, piece);
-        }
-    }
+/// Writes `exec /program: exec format error` on fd 2, in one call; whether it is there.
+fn say(what: &[&[u8]], errno: Errno) -> bool {
+    let mut line = [0u8; 512];
+    let lower = errno.desc().bytes().take(1).map(|byte| byte.to_ascii_lowercase());
+    let rest = errno.desc().bytes().skip(1);
+    let what = what.iter().flat_map(|piece| piece.iter().copied());
+    let text = what.chain(*b": ").chain(lower).chain(rest).chain(*b"\n");
+    let length = line.iter_mut().zip(text).map(|(to, from)| *to = from).count();
+    ::core::matches!(fs::write(2, line.get(..length).unwrap_or_default()), Ok(1..))
 }

@@ -80,12 +80,14 @@ pub fn report(error: &Error) {
         }
     }
     match LOG.get() {
-        Some(log) => {
+        Some(log) if log.file.is_some() => {
             log.write(&entry);
-            if log.file.is_some() {
+            if !error.is_on_stderr() {
                 to_stderr(&entry.plain());
             }
         }
+        _ if error.is_on_stderr() => {}
+        Some(log) => log.write(&entry),
         None => to_stderr(&entry.plain()),
     }
 }
@@ -95,6 +97,7 @@ impl Log {
         let line = match (&self.file, self.format) {
             (_, LogFormat::Json) => entry.json(),
             (Some(_), LogFormat::Text) => entry.text(),
+            (None, LogFormat::Text) if entry.level == Level::DEBUG => entry.text(),
             (None, LogFormat::Text) => entry.plain(),
         };
         match &self.file {

@@ -154,9 +154,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Refused> {
         Some(_) if help => Ok(Verb::Print(help_of_rt())),
         Some(name) if name == "help" || name == "h" => match rest.next() {
             None => Ok(Verb::Print(help_of_rt())),
-            Some(name) => find(name).map(|known| Verb::Print(help_of(known))),
+            Some(name) => help_on(&name),
         },
-        Some(name) => find(name).and_then(|known| read(known, rest)),
+        Some(name) if asks_for_help(rest.as_slice()) && find(&name).is_none() => help_on(&name),
+        Some(name) => known(&name).and_then(|known| read(known, rest)),
     };
     match verb {
         Ok(verb) => Ok(Cli { global, verb }),
@@ -164,16 +165,42 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Refused> {
     }
 }
 
-fn find(name: OsString) -> Result<&'static Known, (Error, u8)> {
-    if let Some(known) = VERBS.iter().find(|known| name == known.name) {
-        return Ok(known);
+fn find(name: &OsString) -> Option<&'static Known> {
+    VERBS.iter().find(|known| *name == *known.name)
+}
+
+fn known(name: &OsString) -> Result<&'static Known, (Error, u8)> {
+    let shown = name.to_string_lossy();
+    match find(name) {
+        Some(known) => Ok(known),
+        None if ABSENT.contains(&&*shown) => {
+            let text = format!("rt {shown} is not supported by this version of rt");
+            Err((Error::new(text).kind(Kind::Invalid), 1))
+        }
+        None => Err((usage(format!("unknown command {shown:?}"), "rt"), UNKNOWN_COMMAND)),
     }
-    let name = name.to_string_lossy();
-    if ABSENT.contains(&&*name) {
-        let text = format!("rt {name} is not supported by this version of rt");
-        return Err((Error::new(text).kind(Kind::Invalid), 1));
+}
+
+fn asks_for_help(args: &[OsString]) -> bool {
+    args.iter().any(|arg| arg == "-h" || arg == "--help")
+}
+
+/// The help text of a verb that may not exist.
+fn help_on(name: &OsString) -> Result<Verb, (Error, u8)> {
+    let shown = name.to_string_lossy();
+    match find(name) {
+        Some(known) => Ok(Verb::Print(help_of(known))),
+        None if ABSENT.contains(&&*shown) => {
+            let text = about(&format!("rt {shown}"), "Not supported by this version of rt");
+            Ok(Verb::Print(text + "\n"))
+        }
+        None => Err((usage(format!("No help topic for '{shown}'"), "rt"), UNKNOWN_COMMAND)),
     }
-    Err((usage(format!("unknown command {name:?}"), "rt"), UNKNOWN_COMMAND))
+}
+
+/// Help begins as that of runc does.
+fn about(name: &str, text: &str) -> String {
+    format!("NAME:\n   {name} - {text}")
 }
 
 /// Only the one verb is told to clap: the rest would cost every start some time.
@@ -222,7 +249,7 @@ fn one_line(error: &clap::Error) -> String {
 fn help_of_rt() -> String {
     let verbs = VERBS.iter().map(|known| Command::new(known.name).about(known.about));
     let mut command = Global::augment_args(command("rt"))
-        .about("An OCI container runtime for Linux")
+        .about(about("rt", "Drop-in for runc - Open Container Initiative runtime for Linux"))
         .subcommand_value_name("COMMAND")
         .subcommands(verbs)
         .after_help("See `rt COMMAND --help` for one command.");
@@ -230,9 +257,10 @@ fn help_of_rt() -> String {
 }
 
 fn help_of(known: &Known) -> String {
-    let command = command(known.name).bin_name(format!("rt {}", known.name));
+    let name = format!("rt {}", known.name);
+    let command = command(known.name).bin_name(&name);
     // The docstring of the struct is not for the user.
-    (known.args)(command).about(known.about).render_help().to_string() + "\n"
+    (known.args)(command).about(about(&name, known.about)).render_help().to_string() + "\n"
 }
 
 /// In the form of runc: callers take the lines that contain `version` and `commit:`.

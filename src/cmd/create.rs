@@ -36,7 +36,10 @@ pub fn run(global: &Global, args: &Run) -> Result<ExitCode> {
             file.remove()?;
         }
         delete::remove(container)?;
-        return Err(error);
+        if let Some(master) = master {
+            wait::last_words(master)?;
+        }
+        return Err(if args.detach { error.aloud() } else { error });
     }
     if args.detach {
         return Ok(ExitCode::SUCCESS);

@@ -56,7 +56,10 @@ pub fn exec(global: &Global, args: &Exec) -> Result<ExitCode> {
         pidfd_socket: args.pidfd_socket.as_deref().map(Socket::connect).transpose()?,
         passed: fds::passed(args.preserve_fds)?,
     };
-    let Joined { birth, master } = join::exec(&request)?;
+    let joined = join::exec(&request);
+    let ours = !args.detach && !terminal;
+    let Joined { birth, master } =
+        joined.map_err(|error| if ours { error } else { error.aloud() })?;
     if args.detach {
         return Ok(ExitCode::SUCCESS);
     }

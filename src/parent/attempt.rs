@@ -102,6 +102,7 @@ impl<'a> Attempt<'a> {
         let rootless = self.request.rootless.unwrap_or(host.unprivileged || host.in_userns);
         let mut driver = Fs::new(rootless);
         driver.intend(plan)?;
+        tracing::debug!("cgroup /{}, {} limits", driver.record().path, plan.settings.len());
         self.container.record.cgroup = Some(driver.record().clone());
         self.container.dir.save_intent(&self.container.record)?;
         let placement = driver.prepare(plan)?;

@@ -84,6 +84,8 @@ pub fn begin(script: Script, cradle: &Cradle) -> Result<Birth> {
     let enter = |target| enter_pid_namespace(target, cradle.return_to_own);
     let restore = cradle.pid_namespace.map(enter).transpose()?;
     let cgroup = cradle.cgroup.as_ref().map(AsRawFd::as_raw_fd);
+    // The words of runc's log for these stages, which people and tools look for.
+    tracing::debug!("nsexec container setup: clone3, namespaces {:#x}", cradle.namespaces);
     let side = clone::clone3(cradle.namespaces, false, cgroup);
     let (pid, pidfd) = match side {
         Ok(Side::Child) => {
@@ -99,6 +101,7 @@ pub fn begin(script: Script, cradle: &Cradle) -> Result<Birth> {
         }
     };
     drop(theirs);
+    tracing::debug!("child process in init(): pid {pid}, {} steps to do", script.steps.len());
     if let Some(own) = restore.flatten() {
         ns::setns(own.as_raw_fd(), flag::PID).doing(|| "return to the own pid namespace")?;
     }
@@ -127,7 +130,13 @@ fn open_proc() -> Result<OwnedFd> {
 }
 
 fn clone_error(errno: Errno, cradle: &Cradle) -> Error {
-    let error = Error::new("clone3 for the container's first process").step("clone").errno(errno);
+    let what = match errno {
+        Errno::EBUSY if cradle.cgroup.is_some() => {
+            "clone3: adding pid of the new process to cgroups of the container"
+        }
+        _ => "clone3 for a process of the container",
+    };
+    let error = Error::new(what).step("clone").errno(errno);
     match errno {
         Errno::ENOSPC => error.hint("see /proc/sys/user/max_*_namespaces"),
         Errno::EBUSY if cradle.cgroup.is_some() => {
@@ -147,9 +156,14 @@ impl Birth {
     pub fn listen(&mut self) -> Result<Event> {
         let received = sync::receive(self.link.as_raw_fd()).doing(|| "hear from the child")?;
         let Some(sync::Received { frame, fd, text, text_length }) = received else {
-            return if self.ready { Ok(Event::Gone) } else { Err(self.death()) };
+            if !self.ready {
+                return Err(self.death());
+            }
+            tracing::debug!("init: closing the pipe to signal completion: execve, or its end");
+            return Ok(Event::Gone);
         };
         let fd = (fd >= 0).then(|| mem::own(fd));
+        tracing::debug!("the child says: {:?} {}", frame.kind, frame.arg);
         match (frame.kind, fd) {
             (Kind::Maps, _) => Ok(Event::Maps),
             (Kind::NetDevices, _) => Ok(Event::NetDevices),
@@ -244,11 +258,14 @@ impl Birth {
         if call == Call::Lookup {
             return self.not_found(errno);
         }
-        let mut what = self.script.describe(index);
         if call == Call::Exec {
             let name = self.script.argv.strings().next().unwrap_or_default();
-            what = format!("exec {}", name.to_string_lossy());
-        } else if !call.describe().is_empty() {
+            let error = Error::new(format!("exec {}", name.to_string_lossy()));
+            let error = error.step(self.script.name(index)).errno(errno);
+            return if frame.arg == 1 { error.said_by_child() } else { error };
+        }
+        let mut what = self.script.describe(index);
+        if !call.describe().is_empty() {
             what += ": ";
             what += call.describe();
         }

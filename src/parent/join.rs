@@ -156,7 +156,10 @@ fn cgroup(request: &Request<'_>) -> Result<Option<OwnedFd>> {
     let cgroup = request.container.cgroup()?;
     let path = request.cgroup.as_deref().unwrap_or(Path::new("/"));
     let Some(cgroup) = cgroup else {
+        let made = request.container.cgroup_record()?.is_some_and(|record| record.id.is_some());
         return match &request.cgroup {
+            // The container's first process has left it, and somebody has removed it.
+            None if made => cgroup_of_init(request),
             None => Ok(None),
             Some(path) => Err(Error::new(format!("--cgroup {}", path.display()))
                 .detail("the container has no cgroup of its own")),
@@ -194,13 +197,19 @@ fn refuse_frozen(cgroup: &Cgroup, below: &OwnedFd, path: &Path) -> Result<()> {
 
 /// The cgroup that the container's first process is in by now.
 fn cgroup_of_init(request: &Request<'_>) -> Result<Option<OwnedFd>> {
-    let record = &request.container.record;
-    let (Some(cgroup), Some(init)) = (request.container.cgroup()?, record.init.as_ref()) else {
-        return Ok(None);
+    let doing = || "find the cgroup of the container's first process";
+    let pid = pidfd::pid(request.init.as_fd()).doing(doing)?;
+    let dir = match request.container.cgroup()? {
+        Some(cgroup) => {
+            let below = cgroup.dir_of(pid)?;
+            refuse_frozen(&cgroup, &below, Path::new("of the first process"))?;
+            below
+        }
+        None => Cgroup::dir_of_process(pid)?,
     };
-    let below = cgroup.dir_of(init.pid)?;
-    refuse_frozen(&cgroup, &below, Path::new("of the first process"))?;
-    Ok(Some(below))
+    // Still the same process: the cgroup is not that of a later one.
+    pidfd::pid(request.init.as_fd()).doing(doing)?;
+    Ok(Some(dir))
 }
 
 fn serve(
@@ -232,6 +241,7 @@ fn serve(
                 }
                 // From here on signals are for the program.
                 signal::set_mask(signal::Mask::ALL).doing(|| "block signals")?;
+                tracing::debug!("setns_init: about to exec: pid {} may go on", birth.pid);
                 birth.release(false)?;
                 if let Some(agent) = agent {
                     hand_over(request.container, agent, birth)?;

@@ -17,6 +17,9 @@ use crate::state::{Agent, OciState, Record, Status};
 use crate::sys::page::SharedPage;
 use crate::sys::{io, pidfd};
 
+/// The words by which callers know that the agent is not there.
+pub const NO_AGENT: &str = "failed to connect with seccomp agent";
+
 /// How long the child may take to load its filter.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -79,7 +82,8 @@ pub fn hand_over(
     };
     let text = serde_json::to_vec(&state)
         .map_err(|error| Error::new("write JSON").detail(error.to_string()))?;
-    let sent = Socket::connect(&agent.path).and_then(|socket| socket.send(listener.as_fd(), &text));
+    let socket = Socket::connect(&agent.path).map_err(|error| error.within(NO_AGENT));
+    let sent = socket.and_then(|socket| socket.send(listener.as_fd(), &text));
     sent.map_err(|error| error.field(&field))?;
     process.page.taken.store(1, Ordering::Release);
     Ok(true)

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::hooks;
+use super::{hooks, listener};
 use crate::error::{Result, errno_text};
 use crate::host::lsm;
 use crate::plan::Plan;
@@ -59,13 +59,14 @@ pub fn check(plan: &Plan, process: &Process) -> Result<Vec<OwnedFd>> {
 
 /// One connection is one container, so it is only looked at.
 fn agent(path: &Path, findings: &mut Findings) {
+    let why = match fs::metadata(path) {
+        Ok(_) if path.is_relative() => "must be absolute".to_owned(),
+        Ok(metadata) if metadata.file_type().is_socket() => return,
+        Ok(_) => "not a socket".to_owned(),
+        Err(error) => text(&error),
+    };
     let field = Field::of("linux.seccomp.listenerPath");
-    match fs::metadata(path) {
-        Ok(_) if path.is_relative() => findings.refuse_value(&field, path, "must be absolute"),
-        Ok(metadata) if metadata.file_type().is_socket() => {}
-        Ok(_) => findings.refuse_value(&field, path, "not a socket"),
-        Err(error) => findings.refuse_value(&field, path, text(&error)),
-    }
+    findings.refuse_value(&field, path, format!("{}: {why}", listener::NO_AGENT));
 }
 
 /// R10: a restriction that was asked for is applied, or nothing starts.

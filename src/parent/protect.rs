@@ -36,6 +36,7 @@ pub fn early() {
 /// mount gets a sealed copy in memory.
 pub fn ensure() -> Result<()> {
     if PROTECTED.load(Relaxed) {
+        tracing::debug!("runc exeseal: using /proc/self/exe clone: read-only, or sealed in memory");
         return Ok(());
     }
     if mem::is_setuid() {

@@ -23,6 +23,13 @@ pub fn foreground(init: BorrowedFd<'_>, terminal: Option<OwnedFd>) -> Result<Exi
         .doing(|| "wait for the container's process")
 }
 
+/// Shows what a process that never became the program has written on its terminal.
+pub fn last_words(terminal: OwnedFd) -> Result<()> {
+    let (input, output) = (stdin(), stdout());
+    let relay = Relay::new(terminal, input.as_fd(), output.as_fd());
+    relay.map(Relay::finish).doing(|| "read the container's terminal")
+}
+
 fn relay(
     init: BorrowedFd<'_>,
     terminal: Option<OwnedFd>,

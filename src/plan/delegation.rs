@@ -64,6 +64,7 @@ mod tests {
         let around = mounts::Around {
             namespaces: &namespaces,
             bundle: Path::new("/b"),
+            root: Path::new("/b/rootfs"),
             unprivileged: false,
             cgroup_root: Path::new("/sys/fs/cgroup"),
             notify_socket: None,

@@ -23,14 +23,16 @@ pub fn plan(spec: &Spec, findings: &mut Findings) -> Option<MemoryPolicy> {
     let given = spec.linux().as_ref()?.memory_policy().as_ref()?;
     let field = Field::of("linux.memoryPolicy");
     let list = given.nodes().as_deref().unwrap_or_default();
-    check_nodes(given, list, &field.key("nodes"), findings);
+    let at = field.key("nodes");
     let nodes = match list {
         "" => Vec::new(),
         list => ranges::mask(list, MAX_NODES).unwrap_or_else(|reason| {
-            findings.refuse_value(&field.key("nodes"), list, reason);
+            findings.refuse_value(&at, list, format!("invalid memory policy node: {reason}"));
             Vec::new()
         }),
     };
+    let count = nodes.iter().map(|word| word.count_ones()).sum();
+    check_nodes(given, list, count, &at, findings);
     let flags = flags(given, &field.key("flags"), findings);
     Some(MemoryPolicy { mode: mode(given.mode()) | flags, nodes })
 }
@@ -50,12 +52,20 @@ fn mode(mode: MemoryPolicyModeType) -> u32 {
 }
 
 /// Which modes have nodes (set_mempolicy(2)).
-fn check_nodes(given: &LinuxMemoryPolicy, list: &str, field: &Field, findings: &mut Findings) {
+fn check_nodes(
+    given: &LinuxMemoryPolicy,
+    list: &str,
+    count: u32,
+    field: &Field,
+    findings: &mut Findings,
+) {
     use MemoryPolicyModeType as M;
     match (given.mode(), list) {
         (M::MpolPreferred, _) | (M::MpolDefault | M::MpolLocal, "") => {}
+        (M::MpolDefault | M::MpolLocal, _) if count == 0 => {} // the list is wrong in itself
         (mode @ (M::MpolDefault | M::MpolLocal), list) => {
-            findings.refuse_value(field, list, format!("{mode} has no nodes"));
+            let reason = format!("{mode} mode requires 0 nodes but got {count}");
+            findings.refuse_value(field, list, reason);
         }
         (mode, "") => findings.refuse(field, format!("{mode} needs at least one node")),
         _ => {}

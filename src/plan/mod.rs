@@ -156,9 +156,11 @@ fn read(spec: &Spec, opts: &Opts<'_>, findings: &mut Findings) -> Plan {
     namespaces.deny_setgroups = opts.setgroups_denied
         || namespaces.is_new(flag::USER) && opts.unprivileged && namespaces.maps_one_group();
     let notify_socket = notify::wanted(spec, &namespaces, opts.notify_socket);
+    let root = spec.root().as_ref().map(|root| opts.bundle.join(root.path()));
     let around = mounts::Around {
         namespaces: &namespaces,
         bundle: opts.bundle,
+        root: &root.unwrap_or_default(),
         unprivileged: opts.unprivileged,
         cgroup_root: opts.cgroup_root,
         notify_socket,
@@ -258,6 +260,7 @@ pub fn seccomp_filter(spec: &Spec, findings: &mut Findings) -> Option<Filter> {
                 let reason = "refuses execve, by which the runtime starts the program";
                 findings.refuse(&Field::of("linux.seccomp"), reason);
             }
+            tracing::debug!("seccomp filter flags: {}", filter.flags);
             Some(filter)
         }
         Err(violations) => {

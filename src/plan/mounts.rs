@@ -172,6 +172,8 @@ pub struct Around<'a> {
     pub namespaces: &'a Namespaces,
     /// Directory of config.json: relative bind sources count from it.
     pub bundle: &'a Path,
+    /// The container's root on the host.
+    pub root: &'a Path,
     /// The caller is not root.
     pub unprivileged: bool,
     /// The host's cgroup2 tree, for a cgroup mount without a cgroup namespace.
@@ -210,7 +212,7 @@ fn one(
     findings: &mut Findings,
 ) -> Option<Mount> {
     let before = findings.violations.len();
-    let target = target(spec.destination(), &field.key("destination"), findings);
+    let target = target(spec.destination(), around.root, &field.key("destination"), findings);
     let read = Options::read(spec, field, findings);
     let id_map = id_map(spec, &read, field, around, findings);
     let c_target = findings.c_string(field, target.clone().into_os_string().into_encoded_bytes());
@@ -240,9 +242,10 @@ fn one(
     if !matches!(mount.what, What::FileSystem(_)) {
         copied_attributes(&mut mount, read.names_attributes);
     }
-    // The host's whole tree: read-only, unless root says otherwise (CVE-2023-25809).
+    // The host's whole tree: read-only for others than its root (R12, CVE-2023-25809).
     let host_tree = is_new(&["cgroup", "cgroup2"]) && matches!(mount.what, What::Bind { .. });
-    if host_tree && (mount.attr.clear & attr::RDONLY == 0 || around.unprivileged) {
+    let unnamed = mount.attr.clear & attr::RDONLY == 0;
+    if host_tree && (around.unprivileged || unnamed && around.namespaces.has(flag::USER)) {
         mount.attr.clear &= !attr::RDONLY;
         mount.attr.set |= attr::RDONLY;
         mount.unnamed &= !attr::RDONLY;
@@ -272,13 +275,23 @@ fn copied_attributes(mount: &mut Mount, names_attributes: bool) {
 
 /// The destination below the root. `..` never leaves it; a relative one counts from `/`
 /// (config.md "Mounts", deprecated).
-fn target(destination: &Path, field: &Field, findings: &mut Findings) -> PathBuf {
+///
+/// One that begins with the host's path of the root is meant to be below it: runc takes it
+/// so, and a container cannot want its own copy of that path.
+fn target(destination: &Path, root: &Path, field: &Field, findings: &mut Findings) -> PathBuf {
     if destination.as_os_str().is_empty() {
         findings.refuse_value(field, "", "must not be empty");
     } else if !destination.is_absolute() {
         findings.notice(field, "a relative destination is deprecated, it is taken from /");
     }
-    let target = clean(destination);
+    let (mut target, root) = (clean(destination), clean(root));
+    if root.file_name().is_some()
+        && let Ok(inside) = target.strip_prefix(root)
+    {
+        target = inside.to_owned();
+        let text = format!("begins with root.path of the host, taken as /{}", target.display());
+        findings.notice(field, text);
+    }
     if target.as_os_str().is_empty() && !destination.as_os_str().is_empty() {
         findings.refuse_value(
             field,

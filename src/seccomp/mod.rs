@@ -150,7 +150,8 @@ fn flags(profile: &LinuxSeccomp, notify: bool, violations: &mut Vec<Violation>) 
     for (index, flag) in profile.flags().as_deref().unwrap_or(&absent).iter().enumerate() {
         bits |= match flag {
             SeccompFilterFlagLog => libc::SECCOMP_FILTER_FLAG_LOG,
-            SeccompFilterFlagTsync => libc::SECCOMP_FILTER_FLAG_TSYNC,
+            // The process that loads the filter has one thread: there is nothing to sync.
+            SeccompFilterFlagTsync => 0,
             SeccompFilterFlagSpecAllow => libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
             SeccompFilterFlagWaitKillableRecv => libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
         };
@@ -165,10 +166,6 @@ fn flags(profile: &LinuxSeccomp, notify: bool, violations: &mut Vec<Violation>) 
     }
     if notify {
         bits |= libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
-        if bits & libc::SECCOMP_FILTER_FLAG_TSYNC != 0 {
-            // One return value cannot be both a listener and a thread that failed to follow.
-            bits |= libc::SECCOMP_FILTER_FLAG_TSYNC_ESRCH;
-        }
     }
     bits
 }

@@ -79,8 +79,20 @@ pub fn decode(bytes: &[u8]) -> Result<(Spec, Vec<String>)> {
     check_version(&json).map_err(refused)?;
     check_process(&json).map_err(refused)?;
     lenient::spec(&mut json, &mut notices);
-    let spec = typed::read(&json, &mut notices).map_err(refused)?;
+    let spec =
+        typed::read(&json, &mut notices).map_err(|violation| refused(in_known_words(violation)))?;
     Ok((spec, notices))
+}
+
+/// Adds the words by which callers know these errors of runc.
+fn in_known_words(mut violation: Violation) -> Violation {
+    let field = violation.field.to_string();
+    for (key, words) in [("mode", "mode"), ("flags", "flag")] {
+        if field.starts_with(&format!("linux.memoryPolicy.{key}")) {
+            violation.reason = format!("invalid memory policy {words}: {}", violation.reason);
+        }
+    }
+    violation
 }
 
 /// Reads a process from the file given to `rt exec --process`; with the notices.

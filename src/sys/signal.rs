@@ -1,5 +1,4 @@
-//! Signals: blocked before a clone, restored right before execve. Child-safe, except
-//! for [`signalfd`].
+//! Signals: blocked before a clone, restored right before execve. Child-safe.
 
 use core::mem::MaybeUninit;
 

@@ -24,6 +24,7 @@ tests! {
     ps_of_a_stopped_container_is_empty: except_crun("fails"),
     log_gets_one_json_object_on_failure: except_crun("no log before the bundle is read"),
     log_as_text_is_one_line: except_crun("other words"),
+    debug_log_tells_what_is_done: rt_only(),
     log_is_appended_to: except_crun("truncates"),
     log_stays_empty_on_success,
     single_dash_and_equals_forms_are_understood: except_crun("not in this runtime"),
@@ -56,7 +57,15 @@ fn help_succeeds(c: &Case) {
     for verb in ["create", "start", "state", "kill", "delete", "run", "exec", "list", "ps", "pause"]
     {
         assert!(text.contains(verb), "--help names {verb}");
-        c.bare_cmd(&[verb, "--help"]).run().ok();
+        let help = c.bare_cmd(&[verb, "--help"]).run().ok().out();
+        if c.is_rt() {
+            assert!(help.starts_with(&format!("NAME:\n   rt {verb} - ")), "as runc's: {help}");
+        }
+    }
+    if c.is_rt() {
+        let help = c.bare_cmd(&["checkpoint", "-h"]).run().ok().out();
+        assert!(help.contains("rt checkpoint - Not supported"), "{help}");
+        c.bare_cmd(&["frobnicate", "-h"]).run().exits(3).fails("No help topic for 'frobnicate'");
     }
 }
 
@@ -210,6 +219,37 @@ fn log_as_text_is_one_line(c: &Case) {
     let text = fs::read_to_string(&log).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(text.contains("does not exist"), "{text}");
+}
+
+fn debug_log_tells_what_is_done(c: &Case) {
+    const RUN: [&str; 5] = [
+        "runc exeseal: using /proc/self/exe clone",
+        "nsexec container setup",
+        "child process in init()",
+        "seccomp filter flags: 4\"",
+        "init: closing the pipe to signal completion",
+    ];
+    const EXEC: [&str; 3] =
+        ["nsexec container setup", "child process in init()", "setns_init: about to exec"];
+    let has = |text: &str, all: &[&str], level: &str| {
+        for words in all {
+            let line = |line: &&str| line.contains(level) && line.contains(words);
+            assert!(text.lines().any(|l| line(&l)), "{words}: {text}");
+        }
+    };
+    let mut b = c.bundle();
+    b.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"}));
+    let out = c.rt(&["--debug", "run", "-b", &b.save(), ID]).ok();
+    has(&out.err(), &RUN, "level=debug msg=\"");
+    let log = c.path_str("log");
+    let json = ["--debug", "--log", &log, "--log-format", "json"];
+    let out = c.rt_cmd(&json).args(&["run", "-b", &b.save(), ID]).run().ok();
+    assert_eq!(out.err(), "");
+    has(&fs::read_to_string(&log).unwrap(), &RUN, "\"level\":\"debug\"");
+    c.up(b.args(&["/probe", "sleep"]));
+    let out = c.rt(&["--debug", "exec", ID, "/bin/true"]).ok();
+    has(&out.err(), &EXEC, "level=debug msg=\"");
+    c.down();
 }
 
 fn log_is_appended_to(c: &Case) {

@@ -39,6 +39,7 @@ tests! {
     exec_is_not_visible_as_a_child_of_init,
     exec_without_a_command_is_an_error,
     exec_works_after_init_moved_its_cgroup: except_runc("fails").except_crun("fails"),
+    exec_follows_init_out_of_a_removed_cgroup: rt_only(),
     exec_forwards_signals,
     exec_cannot_leave_the_cgroup: except_crun("another error"),
     exec_reads_a_process_from_a_pipe: except_crun("needs a size"),
@@ -409,7 +410,33 @@ fn exec_works_after_init_moved_its_cgroup(c: &Case) {
     ));
     wait_until("init has moved", || out.out() == "ready\n");
     c.exec(&["/bin/true"]).ok();
+    if c.is_rt()
+        && fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")
+            .is_ok_and(|k| k.contains("memory"))
+    {
+        let out = c.rt(&["exec", "--cgroup", "/", ID, "/bin/true"]).exits(255);
+        out.fails("adding pid of the new process to cgroups of the container: device or resource");
+    }
     c.down();
+    c.nothing_left();
+}
+
+/// And never stays in the caller's cgroup, which has other limits.
+fn exec_follows_init_out_of_a_removed_cgroup(c: &Case) {
+    let dir = c.cgroup_dir().expect("a cgroup");
+    let other = dir.join("other");
+    fs::create_dir(&other).unwrap();
+    let inside = format!("/sys/fs/cgroup{}", c.cgroups_path("other"));
+    let mut b = c.bundle();
+    b.without_namespace("cgroup").unmount("/sys/fs/cgroup");
+    b.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev"]);
+    let out = c.up(b.sh(&format!("echo 0 > {inside}/cgroup.procs && echo ready; exec sleep 1000")));
+    wait_until("init has moved", || out.out() == "ready\n");
+    wait_until("its cgroup is removed", || fs::remove_dir(dir.join(ID)).is_ok());
+    let seen = c.exec(&["/bin/cat", "/proc/self/cgroup"]).ok().out();
+    assert!(seen.ends_with(&format!("0::{}\n", c.cgroups_path("other"))), "{seen}");
+    c.down();
+    wait_until("the other cgroup is empty", || fs::remove_dir(&other).is_ok());
     c.nothing_left();
 }
 

@@ -29,7 +29,8 @@ tests! {
     devpts_is_a_new_instance,
     mqueue_is_mounted,
     cgroup_mount_shows_the_own_cgroup_as_root,
-    cgroup_mount_without_cgroup_namespace_is_read_only: rt_only(),
+    cgroup_mount_without_cgroup_namespace_is_what_its_options_say: rt_only(),
+    destination_below_the_hosts_root_path_is_taken_from_the_root: rt_only(),
     propagation_of_a_mount_is_set: except_crun("lost"),
     rootfs_propagation_is_set: except_runc("only where the parent mount is shared"),
     root_propagation_never_reaches_the_host,
@@ -289,14 +290,36 @@ fn cgroup_mount_shows_the_own_cgroup_as_root(c: &Case) {
     assert_eq!(c.run(&b).ok().out(), "EROFS\n");
 }
 
-fn cgroup_mount_without_cgroup_namespace_is_read_only(c: &Case) {
+fn cgroup_mount_without_cgroup_namespace_is_what_its_options_say(c: &Case) {
+    for word in ["ro", "rw", "nodev"] {
+        let mut b = c.bundle();
+        b.without_namespace("cgroup").unmount("/sys/fs/cgroup");
+        b.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", word]);
+        let seen = c.see(&b);
+        let mount = mount_at(&seen, "/sys/fs/cgroup");
+        let access = if word == "ro" { "ro" } else { "rw" };
+        has(mount, "flags", &[access, "nosuid", "nodev", "noexec"]);
+        assert_eq!(mount["type"], "cgroup2", "CVE-2023-25809");
+    }
+}
+
+/// As runc takes it; it could mean nothing else.
+fn destination_below_the_hosts_root_path_is_taken_from_the_root(c: &Case) {
     let mut b = c.bundle();
-    b.without_namespace("cgroup").unmount("/sys/fs/cgroup");
-    b.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev"]);
-    let seen = c.see(&b);
-    let mount = mount_at(&seen, "/sys/fs/cgroup");
-    has(mount, "flags", &["ro", "nosuid", "nodev", "noexec"]);
-    assert_eq!(mount["type"], "cgroup2", "CVE-2023-25809");
+    let root = b.rootfs("").to_string_lossy().into_owned();
+    let (root, twin) = (root.trim_end_matches('/'), format!("{}-twin", root.trim_end_matches('/')));
+    b.mount(&format!("{root}/a/b"), "tmpfs", "a", &[]);
+    b.mount(&format!("{twin}/c"), "tmpfs", "c", &[]);
+    b.args(&["/probe", "see"]);
+    let out = c.run(&b).ok();
+    let warning = ".destination: begins with root.path";
+    assert!(out.err().contains(warning) && out.err().lines().count() == 1, "{}", out.err());
+    mount_at(&out.json(), "/a/b");
+    mount_at(&out.json(), &format!("{twin}/c"));
+    let mut b = c.bundle();
+    b.mount(&format!("{root}/proc/self"), "tmpfs", "a", &[]);
+    c.create(&b).fails("must not be mounted below /proc");
+    c.nothing_left();
 }
 
 fn propagation_of_a_mount_is_set(c: &Case) {

@@ -173,14 +173,15 @@ fn agent_must_listen_at_create(c: &Case) {
     let mut b = c.bundle();
     b.set("/linux/seccomp", profile(c, &["mkdirat"]));
     for verb in ["create", "run"] {
-        c.rt(&[verb, "-b", &b.save(), ID]).fails("linux.seccomp.listenerPath");
+        let out = c.rt(&[verb, "-b", &b.save(), ID]).fails("linux.seccomp.listenerPath");
+        out.fails("failed to connect with seccomp agent");
         c.nothing_left();
     }
     std::fs::write(c.path("agent"), "").unwrap();
     c.create(&b).fails("not a socket");
     std::fs::remove_file(c.path("agent")).unwrap();
     drop(std::os::unix::net::UnixListener::bind(c.path("agent")).unwrap());
-    c.run(&b).fails("nobody listens");
+    c.run(&b).fails("failed to connect with seccomp agent").fails("nobody listens");
     c.nothing_left();
 }
 

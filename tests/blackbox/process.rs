@@ -36,6 +36,7 @@ tests! {
     missing_program_fails_as_engines_expect: except_crun("other words"),
     directory_as_program_fails_as_engines_expect,
     program_without_x_fails_as_engines_expect: except_crun("other words"),
+    execve_error_is_said_once_where_it_belongs: rt_only(),
     script_with_a_missing_interpreter_fails: except_crun("other words"),
     program_that_is_no_program_fails_as_engines_expect: except_crun("other words"),
     failed_create_leaves_nothing: rt_only(),
@@ -335,6 +336,33 @@ fn script_with_a_missing_interpreter_fails(c: &Case) {
     fs::set_permissions(b.rootfs("script"), fs::Permissions::from_mode(0o755)).unwrap();
     c.run(b.args(&["/script"])).fails("no such file or directory");
     c.nothing_left();
+}
+
+/// The container's stderr has it, bare; who is not that stderr is told as well.
+fn execve_error_is_said_once_where_it_belongs(c: &Case) {
+    let mut b = c.bundle();
+    fs::write(b.rootfs("script"), "#!/no/such/interpreter\n").unwrap();
+    fs::set_permissions(b.rootfs("script"), fs::Permissions::from_mode(0o755)).unwrap();
+    b.args(&["/script"]);
+    let line = "exec /script: no such file or directory\n";
+    let log = c.path_str("log");
+    let run = ["--log", &log, "--log-format", "json", "run", "-b", &b.save(), ID];
+    let out = c.rt(&run).exits(1);
+    assert_eq!((out.err().as_str(), out.out().as_str()), (line, ""));
+    assert!(crate::cli::last_entry(&fs::read_to_string(&log).unwrap())["msg"] != "");
+    b.set("/process/terminal", json!(true));
+    let out = c.run(&b).exits(1);
+    assert_eq!((out.err().as_str(), out.out().as_str()), ("", line));
+    b.set("/process/terminal", json!(false));
+    let out = c.rt(&["run", "-d", "-b", &b.save(), ID]).exits(1);
+    let said = format!("rt: run {ID}: exec /script: no such file or directory (ENOENT)\n");
+    assert_eq!(out.err(), format!("{line}{said}"));
+    c.nothing_left();
+    let out = c.create(&b).ok();
+    c.rt(&["start", ID]).ok();
+    c.wait_for_status("stopped");
+    assert_eq!(out.err(), line);
+    c.down();
 }
 
 fn program_that_is_no_program_fails_as_engines_expect(c: &Case) {

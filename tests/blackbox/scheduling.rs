@@ -18,6 +18,7 @@ tests! {
     io_priority_is_set: except_crun("not known to this version").except_runc("the same"),
     personality_is_set_for_init_and_exec,
     memory_policy_is_set_for_init_and_exec: rt_only(),
+    memory_policy_that_cannot_be_fails_in_known_words: rt_only(),
     memory_policy_of_a_missing_node_fails: rt_only(),
     exec_affinity_is_set: rt_only(),
     exec_affinity_does_not_hold_for_init: rt_only(),
@@ -187,6 +188,31 @@ fn memory_policy_is_set_for_init_and_exec(c: &Case) {
     });
     assert!(c.exec(NUMA_MAPS).ok().out().contains(" bind:0 "));
     c.down();
+}
+
+fn memory_policy_that_cannot_be_fails_in_known_words(c: &Case) {
+    let mut b = c.bundle();
+    for (policy, text) in [
+        (json!({}), "linux.memoryPolicy.mode: invalid memory policy mode"),
+        (json!({"nodes": "0"}), "linux.memoryPolicy.mode: invalid memory policy mode"),
+        (json!({"mode": "INTERLEAVE"}), "\"INTERLEAVE\": invalid memory policy mode"),
+        (
+            json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES", "bad"]}),
+            "linux.memoryPolicy.flags[1] \"bad\": invalid memory policy flag",
+        ),
+        (
+            json!({"mode": "MPOL_DEFAULT", "nodes": "0-7"}),
+            "linux.memoryPolicy.nodes \"0-7\": MPOL_DEFAULT mode requires 0 nodes but got 8",
+        ),
+        (
+            json!({"mode": "MPOL_BIND", "nodes": "0-9876543210"}),
+            "linux.memoryPolicy.nodes \"0-9876543210\": invalid memory policy node",
+        ),
+    ] {
+        b.set("/linux/memoryPolicy", policy);
+        c.create(&b).fails(text);
+    }
+    c.nothing_left();
 }
 
 fn memory_policy_of_a_missing_node_fails(c: &Case) {

@@ -12,6 +12,7 @@ tests! {
     kill_of_an_absent_container_says_so: except_crun("other words"),
     kill_all_is_accepted: except_crun("means something else"),
     kill_works_on_a_created_container,
+    created_container_hears_requests_to_end: rt_only(),
     kill_ends_all_processes_of_a_shared_pid_namespace: except_runc("only with --all").except_crun("only with --all"),
     kill_reaches_a_paused_container: except_runc("the signal waits").except_crun("the signal waits"),
     pause_stops_and_resume_continues,
@@ -106,6 +107,23 @@ fn kill_works_on_a_created_container(c: &Case) {
     assert_eq!(exit_code_of(pid), 137);
     c.wait_for_status("stopped");
     c.down();
+}
+
+/// Pid 1 of a namespace ignores what it has no handler for.
+fn created_container_hears_requests_to_end(c: &Case) {
+    for (word, number) in [("HUP", 1), ("INT", 2), ("QUIT", 3), ("TERM", 15)] {
+        c.create(&c.bundle()).ok();
+        let pid = c.pid();
+        for other in ["USR1", "CONT", "CHLD"] {
+            c.rt(&["kill", ID, other]).ok();
+        }
+        c.wait_for_status("created");
+        c.rt(&["kill", ID, word]).ok();
+        assert_eq!(exit_code_of(pid), 128 + number, "{word}");
+        c.wait_for_status("stopped");
+        c.rt(&["delete", ID]).ok();
+    }
+    c.nothing_left();
 }
 
 fn kill_ends_all_processes_of_a_shared_pid_namespace(c: &Case) {

@@ -9,6 +9,7 @@ fn planned(mount: &str) -> (Vec<Mount>, Findings) {
     let around = Around {
         namespaces: &namespaces,
         bundle: Path::new("/bundle"),
+        root: Path::new("/bundle/rootfs"),
         unprivileged: false,
         cgroup_root: Path::new("/sys/fs/cgroup"),
         notify_socket: None,
