@@ -97,6 +97,8 @@ pub fn exec(request: &Request<'_>) -> Result<Joined> {
     if let Some(mask) = &process.limits.affinity.initial {
         // The child is born with it, before its cgroup has a say.
         let field = Field::of("process.execCPUAffinity.initial");
+        let words: String = mask.iter().rev().map(|word| format!("{word:016x}")).collect();
+        tracing::debug!("nsexec container setup: affinity: 0x{}", words.trim_start_matches('0'));
         let set = sched::sched_setaffinity(mask).doing(|| "set the CPU affinity");
         set.map_err(|error| error.field(&field).hint("none of these processors is there"))?;
     }

@@ -212,8 +212,15 @@ fn one(
     findings: &mut Findings,
 ) -> Option<Mount> {
     let before = findings.violations.len();
-    let target = target(spec.destination(), around.root, &field.key("destination"), findings);
+    let mut target = target(spec.destination(), &field.key("destination"), findings);
     let read = Options::read(spec, field, findings);
+    if read.bind.is_some()
+        && let Some(inside) = inside_root(&target, spec, around)
+    {
+        let text = format!("begins with root.path of the host, taken as /{}", inside.display());
+        findings.notice(&field.key("destination"), text);
+        target = inside;
+    }
     let id_map = id_map(spec, &read, field, around, findings);
     let c_target = findings.c_string(field, target.clone().into_os_string().into_encoded_bytes());
     let planner = kinds::Planner { spec, field, around, target: &c_target };
@@ -275,23 +282,13 @@ fn copied_attributes(mount: &mut Mount, names_attributes: bool) {
 
 /// The destination below the root. `..` never leaves it; a relative one counts from `/`
 /// (config.md "Mounts", deprecated).
-///
-/// One that begins with the host's path of the root is meant to be below it: runc takes it
-/// so, and a container cannot want its own copy of that path.
-fn target(destination: &Path, root: &Path, field: &Field, findings: &mut Findings) -> PathBuf {
+fn target(destination: &Path, field: &Field, findings: &mut Findings) -> PathBuf {
     if destination.as_os_str().is_empty() {
         findings.refuse_value(field, "", "must not be empty");
     } else if !destination.is_absolute() {
         findings.notice(field, "a relative destination is deprecated, it is taken from /");
     }
-    let (mut target, root) = (clean(destination), clean(root));
-    if root.file_name().is_some()
-        && let Ok(inside) = target.strip_prefix(root)
-    {
-        target = inside.to_owned();
-        let text = format!("begins with root.path of the host, taken as /{}", target.display());
-        findings.notice(field, text);
-    }
+    let target = clean(destination);
     if target.as_os_str().is_empty() && !destination.as_os_str().is_empty() {
         findings.refuse_value(
             field,
@@ -300,6 +297,19 @@ fn target(destination: &Path, root: &Path, field: &Field, findings: &mut Finding
         );
     }
     target
+}
+
+/// Where the destination of a bind is meant to be that begins with the host's path of the
+/// root. runc takes it from there; the specification has paths in the container only. A
+/// bind with a source below the root, too, was written in paths of the host.
+fn inside_root(target: &Path, spec: &SpecMount, around: Around<'_>) -> Option<PathBuf> {
+    let root = clean(around.root);
+    let below = |path: &Path| {
+        let inside = path.strip_prefix(&root).ok().filter(|inside| !inside.as_os_str().is_empty());
+        inside.filter(|_| !root.as_os_str().is_empty()).map(Path::to_owned)
+    };
+    let source = around.bundle.join(spec.source().as_ref()?);
+    below(&clean(&source)).and_then(|_| below(target))
 }
 
 /// The path without `.`, `..`, doubled and leading slashes.

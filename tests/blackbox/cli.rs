@@ -249,6 +249,10 @@ fn debug_log_tells_what_is_done(c: &Case) {
     c.up(b.args(&["/probe", "sleep"]));
     let out = c.rt(&["--debug", "exec", ID, "/bin/true"]).ok();
     has(&out.err(), &EXEC, "level=debug msg=\"");
+    let process = json!({"args": ["/bin/true"], "cwd": "/", "execCPUAffinity": {"initial": "0"}});
+    fs::write(c.path("process"), process.to_string()).unwrap();
+    let out = c.rt(&["--debug", "exec", "--process", &c.path_str("process"), ID]).ok();
+    has(&out.err(), &["nsexec container setup: affinity: 0x1\""], "level=debug msg=\"");
     c.down();
 }
 

@@ -30,7 +30,7 @@ tests! {
     mqueue_is_mounted,
     cgroup_mount_shows_the_own_cgroup_as_root,
     cgroup_mount_without_cgroup_namespace_is_what_its_options_say: rt_only(),
-    destination_below_the_hosts_root_path_is_taken_from_the_root: rt_only(),
+    bind_in_the_hosts_paths_of_the_root_stays_in_it: rt_only(),
     propagation_of_a_mount_is_set: except_crun("lost"),
     rootfs_propagation_is_set: except_runc("only where the parent mount is shared"),
     root_propagation_never_reaches_the_host,
@@ -303,21 +303,21 @@ fn cgroup_mount_without_cgroup_namespace_is_what_its_options_say(c: &Case) {
     }
 }
 
-/// As runc takes it; it could mean nothing else.
-fn destination_below_the_hosts_root_path_is_taken_from_the_root(c: &Case) {
+/// As runc takes it, for a bind of a part of the root; else it is a path in the container.
+fn bind_in_the_hosts_paths_of_the_root_stays_in_it(c: &Case) {
     let mut b = c.bundle();
-    let root = b.rootfs("").to_string_lossy().into_owned();
-    let (root, twin) = (root.trim_end_matches('/'), format!("{}-twin", root.trim_end_matches('/')));
-    b.mount(&format!("{root}/a/b"), "tmpfs", "a", &[]);
-    b.mount(&format!("{twin}/c"), "tmpfs", "c", &[]);
-    b.args(&["/probe", "see"]);
-    let out = c.run(&b).ok();
-    let warning = ".destination: begins with root.path";
-    assert!(out.err().contains(warning) && out.err().lines().count() == 1, "{}", out.err());
-    mount_at(&out.json(), "/a/b");
-    mount_at(&out.json(), &format!("{twin}/c"));
+    let root = b.rootfs("").to_string_lossy().trim_end_matches('/').to_owned();
+    fs::create_dir_all(b.rootfs("from/x")).unwrap();
+    b.mount(&format!("{root}/to"), "bind", &format!("{root}/from"), &["bind"]);
+    b.mount(&root, "bind", &format!("{root}/from"), &["bind"]);
+    b.mount(&format!("{root}/a"), "tmpfs", "a", &[]);
+    let out = c.run(b.args(&["/bin/ls", "/to", &root, &format!("{root}/a")]));
+    let (out, err) = (out.out(), out.ok().err());
+    let warning = ".destination: begins with root.path of the host, taken as /to";
+    assert!(err.contains(warning) && err.lines().count() == 1, "{err}");
+    assert_eq!(out.matches("x\n").count(), 2, "{out}");
     let mut b = c.bundle();
-    b.mount(&format!("{root}/proc/self"), "tmpfs", "a", &[]);
+    b.mount(&format!("{root}/proc/self"), "bind", &format!("{root}/from"), &["bind"]);
     c.create(&b).fails("must not be mounted below /proc");
     c.nothing_left();
 }
