@@ -9,7 +9,7 @@ use super::net_devices::{self, Moved};
 use super::notify;
 use super::sources::Sources;
 use super::{Created, Request, console, hooks, idmap, limits};
-use crate::cgroup::{self, Driver, Fs, Placement};
+use crate::cgroup::{self, Cgroup, Driver, Fs, Placement, stats};
 use crate::error::{Doing, Error, Result};
 use crate::host::{Host, mounts};
 use crate::plan::Plan;
@@ -274,9 +274,21 @@ impl<'a> Attempt<'a> {
         Ok(Created { container, birth: self.birth.ok_or_else(gone)?, master })
     }
 
+    /// A process that was killed for want of memory could not say so.
+    fn explain(&self, error: Error) -> Error {
+        let cgroup = self.cgroup.as_ref().map(|driver| Cgroup::open(driver.record()));
+        let Some(Ok(Some(cgroup))) = cgroup else { return error };
+        match stats::memory_events(&cgroup).ok().and_then(|events| events.get("oom_kill").copied())
+        {
+            Some(1..) => error.hint("the kernel has killed for want of memory: see memory.limit"),
+            _ => error,
+        }
+    }
+
     /// Removes everything in the order opposite to that in which it was made; the error
     /// of the attempt, which may be explained by what the kernel counted in the cgroup.
     pub(super) fn take_back(mut self, error: Error) -> Error {
+        let error = self.explain(error);
         let clean = |what: &str, result: Result<()>| {
             if let Err(error) = result {
                 tracing::warn!("clean up: {what}: {error}");

@@ -11,10 +11,10 @@ const M: u64 = 1 << 20;
 
 tests! {
     stats_have_the_shape_of_runc,
-    stats_are_those_of_the_kernel: needs(Need::Controller("memory")),
+    stats_are_those_of_the_kernel: anyone().needs(Need::Controller("memory")),
     a_line_comes_with_every_interval_until_the_end,
-    an_oom_is_told: needs(Need::Controller("memory")),
-    memory_pressure_is_told: needs(Need::Controller("memory")).rt_only(),
+    an_oom_is_told: anyone().needs(Need::Controller("memory")),
+    memory_pressure_is_told: anyone().needs(Need::Controller("memory")).rt_only(),
     events_end_with_their_reader: rt_only(),
     events_of_a_stopped_container_are_refused,
     a_bad_interval_is_refused,
@@ -124,7 +124,7 @@ fn memory_pressure_is_told(c: &Case) {
     b.set("/linux/resources/unified", json!({"memory.high": (16 * M).to_string()}));
     b.set("/linux/resources/memory", json!({"limit": 64 * M, "swap": 64 * M}));
     c.up(b.args(&["/probe", "sleep"]));
-    Group::of(c).need(&["memory.pressure"]);
+    Group::of(c).need(c, &["memory.pressure"]);
     let running = c.rt_cmd(&["events", "--interval", "1h", ID]).seconds(60).spawn();
     std::thread::sleep(cmd::scaled(Duration::from_millis(200)));
     let hog = c.rt_cmd(&["exec", ID, "/probe", "memory", "30"]).seconds(60).spawn();

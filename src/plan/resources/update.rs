@@ -171,11 +171,29 @@ pub fn merge(old: &LinuxResources, given: &LinuxResources, now: &CpuNow) -> Linu
         LinuxHugepageLimit::page_size,
     ));
     all.set_rdma(merge_map(old.rdma().as_ref(), given.rdma().as_ref()));
-    all.set_unified(merge_map(old.unified().as_ref(), given.unified().as_ref()));
+    all.set_unified(merge_unified(old, given, now));
     if given.devices().is_some() {
         all.set_devices(given.devices().clone());
     }
     all
+}
+
+/// A file that was set by its name, and is now set by a member that has one of its own, is
+/// set by that alone: otherwise the older value would come back.
+fn merge_unified(
+    old: &LinuxResources,
+    given: &LinuxResources,
+    now: &CpuNow,
+) -> Option<HashMap<String, String>> {
+    let mut typed = given.clone();
+    typed.set_unified(None);
+    let replaced = plan(old, &typed, now, &mut Findings::default()).settings;
+    let is_kept = |file: &String| !replaced.iter().any(|setting| setting.file == *file);
+    let mut kept = old.unified().clone();
+    if let Some(kept) = &mut kept {
+        kept.retain(|file, _| is_kept(file));
+    }
+    merge_map(kept.as_ref(), given.unified().as_ref())
 }
 
 fn merge_memory(mut all: LinuxMemory, given: &LinuxMemory) -> LinuxMemory {
@@ -336,6 +354,8 @@ mod tests {
             .collect();
         assert_eq!(rates, [Some(2), Some(3)]);
         assert_eq!(all["unified"], serde_json::json!({"memory.high": "3", "memory.low": "2"}));
+        let all = merged(r#"{"memory":{"reservation":7}}"#);
+        assert_eq!(all["unified"], serde_json::json!({"memory.high": "1"}));
     }
 
     #[test]

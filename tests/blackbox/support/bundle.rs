@@ -26,7 +26,8 @@ impl Bundle {
         }
         if case.rootless {
             rootless(&mut config);
-        } else {
+        }
+        if !case.rootless || super::case::with_systemd() {
             config["linux"]["cgroupsPath"] = json!(case.cgroups_path(super::ID));
         }
         Bundle { dir, config, write: Cell::new(true) }

@@ -9,6 +9,11 @@ use std::path::{Path, PathBuf};
 /// The id that most tests give their container.
 pub const ID: &str = "box";
 
+/// Whether systemd makes the cgroups of all containers (RT_TEST_DRIVER).
+pub fn with_systemd() -> bool {
+    std::env::var_os("RT_TEST_DRIVER").is_some_and(|driver| driver == "systemd")
+}
+
 pub struct Case {
     /// Everything the test writes is below it.
     pub dir: PathBuf,
@@ -53,6 +58,10 @@ impl Case {
     }
     /// `linux.cgroupsPath` for a container.
     pub fn cgroups_path(&self, id: &str) -> String {
+        if with_systemd() {
+            let name = self.name.replace("::", ".").replace('_', "-");
+            return format!(":rt-test-{id}:{name}");
+        }
         let dir = worker::cgroup(&self.name);
         format!("/{}/{id}", dir.file_name().expect("a name").to_string_lossy())
     }
@@ -71,7 +80,16 @@ impl Case {
     }
     /// The runtime's binary alone.
     pub fn bare_cmd(&self, args: &[&str]) -> Cmd {
-        let cmd = Cmd::new(&[&self.runtime.to_string_lossy()]).args(args);
+        let mut cmd = Cmd::new(&[&self.runtime.to_string_lossy()]);
+        if with_systemd() {
+            // As a login of the user has it.
+            cmd = cmd.args(&["--systemd-cgroup"]);
+            for name in ["XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"] {
+                cmd = std::env::var(name).iter().fold(cmd, |cmd, value| cmd.env(name, value));
+            }
+            return cmd.args(args);
+        }
+        let cmd = cmd.args(args);
         if self.rootless {
             cmd.env("XDG_RUNTIME_DIR", &self.dir.join("xdg").to_string_lossy())
         } else {

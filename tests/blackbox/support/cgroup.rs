@@ -24,9 +24,10 @@ impl Group {
         self.0.join(file).exists()
     }
 
-    /// The test is skipped where the cgroup lacks one of these files.
-    pub fn need(&self, files: &[&str]) {
+    /// The test is skipped, and its container removed, where the cgroup lacks one of these.
+    pub fn need(&self, c: &Case, files: &[&str]) {
         if let Some(file) = files.iter().find(|file| !self.has(file)) {
+            c.down();
             super::worker::skip(&format!("needs {file} in the container's cgroup"));
         }
     }

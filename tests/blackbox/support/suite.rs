@@ -39,8 +39,11 @@ impl Kind {
 /// What a test needs and a machine may lack.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Need {
-    /// A v2 controller, enabled for the tests' cgroups.
+    /// A v2 controller, enabled for the tests' cgroups: those of an ordinary user are where
+    /// theirs is, and only when that was delegated to them.
     Controller(&'static str),
+    /// Cgroups made by files: the place of the container's is then the test's choice.
+    FileDriver,
     /// The absence of a v2 controller.
     NoController(&'static str),
     /// A program of the host.
@@ -64,6 +67,9 @@ impl Need {
     fn missing(self) -> Option<String> {
         let (there, what) = match self {
             Need::Controller(name) => (has_controller(name), format!("the v2 controller {name}")),
+            Need::FileDriver => {
+                (!super::case::with_systemd(), "the driver that makes cgroups by files".to_string())
+            }
             Need::NoController(name) => {
                 (!has_controller(name), format!("a machine without the v2 controller {name}"))
             }
@@ -86,8 +92,20 @@ impl Need {
 }
 
 fn has_controller(name: &str) -> bool {
-    fs::read_to_string("/sys/fs/cgroup/cgroup.subtree_control")
-        .is_ok_and(|list| list.split_whitespace().any(|c| c == name))
+    let dir = if sys::is_root() { Some("/sys/fs/cgroup".into()) } else { delegated() };
+    dir.is_some_and(|dir| {
+        fs::read_to_string(dir.join("cgroup.subtree_control"))
+            .is_ok_and(|list| list.split_whitespace().any(|c| c == name))
+    })
+}
+
+/// The cgroup around our own, if cgroups can be made in it.
+fn delegated() -> Option<PathBuf> {
+    let text = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let dir = Path::new("/sys/fs/cgroup").join(own).parent()?.to_path_buf();
+    let ours = nix::unistd::access(&dir, nix::unistd::AccessFlags::W_OK).is_ok();
+    ours.then_some(dir)
 }
 
 fn has_file_system(name: &str) -> bool {
