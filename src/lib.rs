@@ -4,6 +4,7 @@ pub mod cgroup;
 pub mod child;
 pub mod cli;
 pub mod cmd;
+pub mod dbus;
 pub mod error;
 pub mod host;
 pub mod parent;

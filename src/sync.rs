@@ -3,6 +3,8 @@
 //! ```text
 //!  parent (rt)                      child (container's first process)
 //!    |                                 |
+//!    | <----------- Cgroup ----------- |  systemd: make a unit around me
+//!    | ------------- ack ------------> |
 //!    | <------------ Maps ------------ |  new user namespace: write uid_map, gid_map
 //!    | ------------- ack ------------> |
 //!    | <--- Born (pidfd) ------------- |  only with a stage: this is the real child
@@ -55,6 +57,8 @@ pub enum Kind {
     Ack = 8,
     /// The network namespace is there: time to move devices into it.
     NetDevices = 9,
+    /// The child waits for its cgroup to be made around it.
+    Cgroup = 10,
 }
 
 impl Kind {
@@ -69,6 +73,7 @@ impl Kind {
             Kind::Failed,
             Kind::Ack,
             Kind::NetDevices,
+            Kind::Cgroup,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)

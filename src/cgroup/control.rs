@@ -9,8 +9,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use nix::sys::uio::pread;
 
+use super::CgroupRecord;
 use super::files::{self, Events};
-use super::{CgroupRecord, DriverKind};
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::{Membership, Tree};
 use crate::sys;
@@ -31,7 +31,7 @@ impl Cgroup {
     /// Finds the cgroup of a record. `None` if the container has none, or if it is gone:
     /// a cgroup of the same name with another id is somebody else's.
     pub fn open(record: &CgroupRecord) -> Result<Option<Cgroup>> {
-        let (DriverKind::Fs, Some(id)) = (record.driver, record.id) else { return Ok(None) };
+        let Some(id) = record.id else { return Ok(None) };
         let root = Tree::open()?.root;
         let Some(dir) = open_known(&root, &record.path, id)? else { return Ok(None) };
         Ok(Some(Cgroup { dir, path: record.path.clone(), ours: record.is_ours() }))

@@ -1,7 +1,7 @@
 //! The driver that makes cgroups itself, by files. It never writes cgroup.procs: that
 //! waits for an RCU grace period, and the process would be unlimited until then.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
@@ -77,10 +77,11 @@ impl Fs {
             _ => Field::of("linux.cgroupsPath"),
         };
         self.demand_empty(leaf, &field)?;
+        let path = &self.record.path;
         for setting in &plan.settings {
-            setting::apply(leaf, &self.record.path, setting, &controllers)?;
+            setting::apply(leaf, path, setting, &controllers)?;
         }
-        self.guard_devices(leaf, &plan.devices)
+        guard_devices(leaf.as_fd(), path, &plan.devices, self.rootless)
     }
 
     /// Also a new cgroup may be frozen, by one above it: the first process would never run.
@@ -99,23 +100,6 @@ impl Fs {
                 .hint("write 0 to its cgroup.freeze, or to that of a cgroup above it"));
         }
         Ok(())
-    }
-
-    fn guard_devices(&self, leaf: &OwnedFd, rules: &[DeviceRule]) -> Result<()> {
-        match devices::attach(leaf.as_fd(), rules) {
-            // Where we may not load a program, the kernel guards the devices: no node can be
-            // made in a user namespace, mounts are nodev, and the host's nodes that are
-            // bound keep their owners and modes.
-            Err(Errno::EPERM) if self.rootless => Ok(()),
-            other => other.map_err(|errno| {
-                Error::new(format!("guard the devices of cgroup /{}", self.record.path))
-                    .errno(errno)
-                    .field(&Field::of("linux.resources.devices"))
-                    .hint(
-                        "this needs CAP_BPF or CAP_SYS_ADMIN, and CONFIG_CGROUP_BPF in the kernel",
-                    )
-            }),
-        }
     }
 }
 
@@ -137,7 +121,7 @@ impl Driver for Fs {
             known = parent;
         }
         made.reverse();
-        self.record = CgroupRecord { driver: DriverKind::Fs, path, id: None, made };
+        self.record = CgroupRecord { driver: DriverKind::Fs, path, id: None, made, unit: None };
         self.tree = Some(tree);
         Ok(())
     }
@@ -179,7 +163,7 @@ impl Driver for Fs {
     }
 
     /// The process was cloned into the cgroup.
-    fn adopt(&mut self, _init: i32) -> Result<()> {
+    fn adopt(&mut self, _plan: &CgroupPlan, _init: i32) -> Result<()> {
         Ok(())
     }
 
@@ -193,6 +177,9 @@ fn resolve(path: &CgroupPath) -> Result<String> {
     let name = match path {
         CgroupPath::Absolute(path) => return Ok(path.clone()),
         CgroupPath::Relative(name) | CgroupPath::Default(name) => name,
+        CgroupPath::Unit(unit) => {
+            return Err(Error::new(format!("{} is a unit, and not a path", unit.name)));
+        }
     };
     let membership = Membership::read()?;
     let Some(own) = membership.path() else {
@@ -217,5 +204,26 @@ fn make_error(errno: Errno, doing: String) -> Error {
         }
         Errno::EEXIST => error.hint("somebody made it at the same time; give another cgroupsPath"),
         _ => error,
+    }
+}
+
+/// `rootless`: a program that may not be loaded is forgiven.
+pub(super) fn guard_devices(
+    leaf: BorrowedFd<'_>,
+    path: &str,
+    rules: &[DeviceRule],
+    rootless: bool,
+) -> Result<()> {
+    match devices::attach(leaf, rules) {
+        // Where we may not load a program, the kernel guards the devices: no node can be
+        // made in a user namespace, mounts are nodev, and the host's nodes that are bound
+        // keep their owners and modes.
+        Err(Errno::EPERM) if rootless => Ok(()),
+        other => other.map_err(|errno| {
+            Error::new(format!("guard the devices of cgroup /{path}"))
+                .errno(errno)
+                .field(&Field::of("linux.resources.devices"))
+                .hint("this needs CAP_BPF or CAP_SYS_ADMIN, and CONFIG_CGROUP_BPF in the kernel")
+        }),
     }
 }

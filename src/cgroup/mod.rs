@@ -7,10 +7,11 @@
 //! it is empty, but never frozen, killed or removed.
 //!
 //! ```text
-//! let mut driver = Fs::new(rootless);
+//! let mut driver = Fs::new(rootless);  or Systemd::new(instance, rootless)
 //! driver.intend(&plan)?;               nothing made yet; save driver.record()
 //! let place = driver.prepare(&plan)?;  made, limited, guarded; save driver.record() again
-//! clone3(place), driver.adopt(pid)?
+//! clone3(place)
+//! driver.adopt(&plan, pid)?            after Placement::Later only; save driver.record()
 //! ...
 //! Cgroup::open(&record)?               freeze, kill, pids, a place for exec
 //! remove(&record)?
@@ -27,6 +28,7 @@ mod remove;
 mod setting;
 mod shrink;
 pub mod stats;
+pub mod systemd;
 pub mod update;
 pub mod watch;
 
@@ -41,6 +43,7 @@ pub use control::Cgroup;
 pub use delegate::delegate;
 pub use fs::Fs;
 pub use remove::remove;
+pub use systemd::Systemd;
 
 /// Where the first process is put.
 #[derive(Debug)]
@@ -65,8 +68,9 @@ pub trait Driver {
     /// the cgroup: only with the ids that it has now are processes killed.
     fn prepare(&mut self, plan: &CgroupPlan) -> Result<Placement>;
 
-    /// Takes in the first process after [`Placement::Later`].
-    fn adopt(&mut self, init: i32) -> Result<()>;
+    /// Makes the cgroup around the first process, which waits for it, after
+    /// [`Placement::Later`]. It may go on when [`Driver::record`] is saved.
+    fn adopt(&mut self, plan: &CgroupPlan, init: i32) -> Result<()>;
 
     /// What has to be remembered.
     fn record(&self) -> &CgroupRecord;
@@ -80,6 +84,8 @@ pub enum DriverKind {
     None,
     /// We, by files.
     Fs,
+    /// systemd.
+    Systemd,
 }
 
 /// What is remembered of a cgroup. Only good during the boot in which it was made.
@@ -94,6 +100,9 @@ pub struct CgroupRecord {
     /// The directories that were not there before, outermost first. The container's own
     /// cgroup is the last of them, unless it was there before.
     pub made: Vec<Directory>,
+    /// The unit of systemd that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<systemd::UnitRecord>,
 }
 
 /// A directory that we made.
@@ -108,7 +117,8 @@ pub struct Directory {
 impl CgroupRecord {
     /// No cgroup.
     pub fn none() -> Self {
-        CgroupRecord { driver: DriverKind::None, path: String::new(), id: None, made: Vec::new() }
+        let (path, made) = (String::new(), Vec::new());
+        CgroupRecord { driver: DriverKind::None, path, id: None, made, unit: None }
     }
 
     /// Whether the cgroup itself is one that we made, and not only some of its parents.
@@ -125,8 +135,8 @@ mod tests {
     fn a_record_comes_back_from_json() {
         let leaf = Directory { path: "a/b".into(), id: Some(u64::MAX) };
         let made = vec![Directory { path: "a".into(), id: Some(7) }, leaf];
-        let record =
-            CgroupRecord { driver: DriverKind::Fs, path: "a/b".into(), id: Some(u64::MAX), made };
+        let (path, id) = ("a/b".into(), Some(u64::MAX));
+        let record = CgroupRecord { driver: DriverKind::Fs, path, id, made, unit: None };
         let text = serde_json::to_string(&record).expect("json");
         assert!(text.starts_with(r#"{"driver":"fs","path":"a/b","id":18446744073709551615"#));
         assert_eq!(serde_json::from_str::<CgroupRecord>(&text).expect("record"), record);

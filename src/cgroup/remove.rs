@@ -9,7 +9,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::control::{self, Cgroup};
-use super::{CgroupRecord, Directory, files};
+use super::{CgroupRecord, Directory, files, systemd};
 use crate::error::{Doing, Error, Result, errno_text};
 use crate::host::cgroup::Tree;
 
@@ -19,6 +19,9 @@ const MOST_SUB_CGROUPS: usize = 100_000;
 /// Removes what the record says that we made. Done already is done, and what has another id
 /// is not ours. Never tries for longer than the processes are given to die.
 pub fn remove(record: &CgroupRecord) -> Result<()> {
+    if let Some(unit) = &record.unit {
+        return systemd::remove(record, unit);
+    }
     if record.made.is_empty() {
         return Ok(());
     }
@@ -52,14 +55,14 @@ pub(super) fn remove_directory(root: &OwnedFd, path: &str) -> Result<(), Errno> 
     unlinkat(root, path, UnlinkatFlags::RemoveDir)
 }
 
-fn empty_and_remove(root: &OwnedFd, record: &CgroupRecord) -> Result<()> {
-    let Some(cgroup) = Cgroup::open(record)? else { return Ok(()) };
-    let doing = || format!("remove cgroup /{}", record.path);
+/// Kills what is in the cgroup, and waits for its end. The cgroup, if it is still there.
+pub(super) fn end_processes(record: &CgroupRecord) -> Result<Option<Cgroup>> {
+    let Some(cgroup) = Cgroup::open(record)? else { return Ok(None) };
     if cgroup.is_populated()? {
         cgroup.kill()?;
         if !cgroup.wait_empty()? {
             let pids: Vec<_> = cgroup.pids()?.iter().map(ToString::to_string).collect();
-            return Err(Error::new(doing())
+            return Err(Error::new(format!("remove cgroup /{}", record.path))
                 .detail(format!(
                     "{} s after SIGKILL there are still processes in it: {}",
                     control::PATIENCE.as_secs(),
@@ -68,6 +71,12 @@ fn empty_and_remove(root: &OwnedFd, record: &CgroupRecord) -> Result<()> {
                 .hint("they are in an uninterruptible wait; delete the container again later"));
         }
     }
+    Ok(Some(cgroup))
+}
+
+fn empty_and_remove(root: &OwnedFd, record: &CgroupRecord) -> Result<()> {
+    let Some(cgroup) = end_processes(record)? else { return Ok(()) };
+    let doing = || format!("remove cgroup /{}", record.path);
     remove_below(root, &record.path)
         .doing(|| format!("remove the sub-cgroups of /{}", record.path))?;
     match remove_directory(root, &record.path) {

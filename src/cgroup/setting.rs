@@ -16,13 +16,17 @@ pub(super) fn apply(
     setting: &Setting,
     controllers: &Controllers,
 ) -> Result<()> {
+    write(leaf, setting).map_err(|errno| refused(path, setting, errno, controllers))
+}
+
+/// Writes the value, to whichever of its files there is.
+pub(super) fn write(leaf: impl AsFd, setting: &Setting) -> Result<(), Errno> {
     let Setting { file, value, otherwise, .. } = setting;
-    let answer = match (files::write(&leaf, file, value), otherwise) {
+    match (files::write(&leaf, file, value), otherwise) {
         (Err(Errno::ENOENT), Otherwise::Skip) => Ok(()),
         (Err(Errno::ENOENT), Otherwise::Write { file, value }) => files::write(&leaf, file, value),
         (answer, _) => answer,
-    };
-    answer.map_err(|errno| refused(path, setting, errno, controllers))
+    }
 }
 
 /// Why the kernel has not taken the value.

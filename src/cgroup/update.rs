@@ -6,6 +6,7 @@ use nix::errno::Errno;
 
 use super::controllers::Controllers;
 use super::devices::{self, Replaced};
+use super::systemd::{self, UnitRecord};
 use super::{Cgroup, files, setting, shrink};
 use crate::error::{Doing, Error, Result, errno_text};
 use crate::host::cgroup::Tree;
@@ -36,6 +37,8 @@ pub fn cpu_now(cgroup: &Cgroup) -> Result<CpuNow> {
 pub struct Applied<'a> {
     cgroup: &'a Cgroup,
     done: Vec<Done>,
+    /// What systemd has been told.
+    told: Option<(&'a UnitRecord, Vec<Setting>)>,
 }
 
 #[derive(Debug)]
@@ -48,7 +51,7 @@ enum Done {
 /// Changes the limits of a container. If one of them cannot be changed, the others are
 /// again what they were.
 pub fn apply<'a>(cgroup: &'a Cgroup, change: &Change) -> Result<Applied<'a>> {
-    let mut applied = Applied { cgroup, done: Vec::new() };
+    let mut applied = Applied { cgroup, done: Vec::new(), told: None };
     // Memory is the last of the settings: what was reclaimed for it does not come back.
     let at = change.settings.iter().position(|setting| setting.file == "memory.max");
     let (first, memory) = change.settings.split_at(at.unwrap_or(change.settings.len()));
@@ -66,7 +69,13 @@ pub fn apply<'a>(cgroup: &'a Cgroup, change: &Change) -> Result<Applied<'a>> {
     }
 }
 
-impl Applied<'_> {
+impl<'a> Applied<'a> {
+    /// systemd has been told of these settings, and has to be told again if they are taken
+    /// back.
+    pub(super) fn with_unit(self, unit: &'a UnitRecord, settings: Vec<Setting>) -> Self {
+        Applied { told: Some((unit, settings)), ..self }
+    }
+
     fn write(&mut self, setting: &Setting, memory: Option<&Change>) -> Result<()> {
         let dir = self.cgroup.dir();
         let refused = |errno: Errno| self.refused(setting, errno);
@@ -135,6 +144,11 @@ impl Applied<'_> {
             if let Err(errno) = answer {
                 tracing::warn!("{what} cannot be set back: {}", errno_text(errno));
             }
+        }
+        if let Some((unit, settings)) = &self.told
+            && let Err(error) = systemd::update::tell(unit, self.cgroup, settings)
+        {
+            tracing::warn!("systemd cannot be told what is in force again: {error}");
         }
     }
 }

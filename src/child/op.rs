@@ -34,6 +34,8 @@ pub enum Op {
         /// What is written, in one call.
         value: Vec<u8>,
     },
+    /// Waits until the parent has had the cgroup made around this process.
+    AwaitCgroup,
     /// Waits until the parent has written uid_map and gid_map.
     AwaitMaps,
     /// Becomes user and group 0 of the user namespace.
@@ -233,6 +235,7 @@ impl Op {
     pub(super) fn run(&self, at: &mut Place, script: &Script) -> Result<(), Failure> {
         match self {
             Op::WriteProc { path, value } => write_proc(at.proc, path, value),
+            Op::AwaitCgroup => at.ask(Kind::Cgroup, 0).map(|_| ()),
             Op::AwaitMaps => at.ask(Kind::Maps, 0).map(|_| ()),
             Op::BecomeRoot => {
                 cred::setresgid(0)?;

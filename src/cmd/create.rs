@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use super::{delete, root, start};
 use crate::cli::args::{Bundle, CgroupManager, Create, Global, Rootless, Run};
 use crate::error::{Doing, Kind, Result};
+use crate::host::systemd::Instance;
 use crate::parent::console::Socket;
 use crate::parent::handover::PidFile;
 use crate::parent::{self, Created, Request, fds, notify, protect, wait};
+use crate::plan::resources::Manager;
 use crate::state::{Container, Id, StateRoot};
 use crate::sys::pidfd::Exit;
 use crate::sys::signal;
@@ -102,7 +104,11 @@ fn request<'a>(
         pidfd_socket: args.pidfd_socket.as_deref().map(Socket::connect).transpose()?,
         passed: fds::passed(args.preserve_fds)?,
         notify_socket: notify::socket(),
-        with_cgroup: global.cgroup_manager != CgroupManager::Disabled,
+        cgroups: match global.cgroup_manager {
+            CgroupManager::Disabled => Manager::None,
+            CgroupManager::Cgroupfs if !global.systemd_cgroup => Manager::Files,
+            _ => Manager::Systemd(Instance::find()?),
+        },
         rootless: match global.rootless {
             Rootless::Auto => None,
             Rootless::True => Some(true),

@@ -9,6 +9,7 @@ use super::{indented, print};
 use crate::cli::SPEC_VERSION;
 use crate::error::Result;
 use crate::plan::annotations;
+use crate::plan::resources::properties;
 use crate::{plan, seccomp};
 
 /// Prints the structure.
@@ -25,8 +26,8 @@ struct Features {
     mount_options: Vec<String>,
     linux: Linux,
     annotations: BTreeMap<&'static str, &'static str>,
-    /// Those that change what `rt` does.
-    potentially_unsafe_config_annotations: [&'static str; 2],
+    /// Those that change what `rt` does; one that ends in a dot is a prefix.
+    potentially_unsafe_config_annotations: [&'static str; 3],
 }
 
 #[derive(Serialize)]
@@ -120,8 +121,8 @@ impl Features {
                 cgroup: Cgroup {
                     v1: false,
                     v2: true,
-                    systemd: false,
-                    systemd_user: false,
+                    systemd: true,
+                    systemd_user: true,
                     rdma: true,
                 },
                 seccomp: Seccomp {
@@ -147,7 +148,11 @@ impl Features {
                 ("org.opencontainers.runc.checkpoint.enabled", "false"),
                 ("rt.version", env!("CARGO_PKG_VERSION")),
             ]),
-            potentially_unsafe_config_annotations: [annotations::LEAF, annotations::KEEP_GROUPS],
+            potentially_unsafe_config_annotations: [
+                properties::PREFIX,
+                annotations::LEAF,
+                annotations::KEEP_GROUPS,
+            ],
         }
     }
 }

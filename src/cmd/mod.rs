@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
 
-use crate::cli::args::{CgroupManager, Global, ListFormat};
+use crate::cli::args::{Global, ListFormat};
 use crate::cli::{Cli, Refused, Verb, log};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::state::Id;
@@ -58,9 +58,6 @@ pub fn refuse(refused: &Refused) -> ExitCode {
 }
 
 fn dispatch(global: &Global, verb: Verb) -> Result<ExitCode> {
-    if !matches!(verb, Verb::Print(_) | Verb::Features(_) | Verb::Spec(_)) {
-        check(global)?;
-    }
     match verb {
         Verb::Create(args) => return create::create(global, &args),
         Verb::Run(args) => return create::run(global, &args),
@@ -102,18 +99,6 @@ fn dispatch(global: &Global, verb: Verb) -> Result<ExitCode> {
         Verb::Resume(args) => pause::resume(&root::open(global)?, &Id::parse(&args.id)?)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// What cannot be is refused by name, before anything is done.
-fn check(global: &Global) -> Result<()> {
-    let flag = match global {
-        Global { systemd_cgroup: true, .. } => "--systemd-cgroup",
-        Global { cgroup_manager: CgroupManager::Systemd, .. } => "--cgroup-manager systemd",
-        _ => return Ok(()),
-    };
-    Err(Error::new(format!("{flag} is not supported by this version of rt"))
-        .kind(Kind::Invalid)
-        .hint("use --cgroup-manager cgroupfs, and a cgroupsPath that is a path"))
 }
 
 /// JSON for people.

@@ -4,7 +4,7 @@ use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxRes
 
 use super::not_running;
 use crate::cgroup::update::{Applied, apply, cpu_now};
-use crate::cgroup::{Cgroup, DriverKind};
+use crate::cgroup::{Cgroup, systemd};
 use crate::cli::args::{Bytes, Update};
 use crate::error::{Error, Kind, Result};
 use crate::plan::field::Field;
@@ -76,13 +76,14 @@ fn change_limits(container: &Container, given: &LinuxResources) -> Result<()> {
 
 /// By the driver that has made the cgroup.
 fn change_cgroup<'a>(
-    container: &Container,
+    container: &'a Container,
     cgroup: &'a Cgroup,
     change: &Change,
 ) -> Result<Applied<'a>> {
-    let driver = container.record.cgroup.as_ref().map_or(DriverKind::None, |record| record.driver);
-    let applied = match driver {
-        DriverKind::None | DriverKind::Fs => apply(cgroup, change),
+    let unit = container.record.cgroup.as_ref().and_then(|record| record.unit.as_ref());
+    let applied = match unit {
+        Some(unit) => systemd::update::update(unit, cgroup, change),
+        None => apply(cgroup, change),
     };
     applied.map_err(|error| error.document(RESOURCES))
 }

@@ -3,6 +3,7 @@
 pub mod cgroup;
 pub mod lsm;
 pub mod mounts;
+pub mod systemd;
 
 use crate::error::{Doing, Error, Result};
 use crate::sys::{cred, proc};

@@ -9,13 +9,14 @@ use super::net_devices::{self, Moved};
 use super::notify;
 use super::sources::Sources;
 use super::{Created, Request, console, hooks, idmap, limits};
-use crate::cgroup::{self, Cgroup, Driver, Fs, Placement, stats};
+use crate::cgroup::{self, Cgroup, Driver, Fs, Placement, Systemd, stats};
 use crate::error::{Doing, Error, Result};
 use crate::host::{Host, mounts};
 use crate::plan::Plan;
 use crate::plan::hooks::Kind as Hook;
 use crate::plan::namespaces::flag;
 use crate::plan::process::Process;
+use crate::plan::resources::Manager;
 use crate::plan::script::{self, InitSetup, OpenNamespace};
 use crate::resctrl::Resctrl;
 use crate::state::{self, Container, OciState, Status};
@@ -27,7 +28,7 @@ pub(super) struct Attempt<'a> {
     plan: &'a Plan,
     process: &'a Process,
     container: Container,
-    cgroup: Option<Fs>,
+    cgroup: Option<Box<dyn Driver>>,
     birth: Option<Birth>,
     devices: Option<Moved>,
     master: Option<OwnedFd>,
@@ -62,6 +63,7 @@ impl<'a> Attempt<'a> {
         });
         let gate = gate.transpose()?;
         let mut cradle = Cradle { return_to_own: true, ..Cradle::default() };
+        let awaits_cgroup = matches!(placement, Placement::Later);
         if let Placement::Into(cgroup) = placement {
             cradle.cgroup = Some(cgroup);
         }
@@ -70,6 +72,10 @@ impl<'a> Attempt<'a> {
         }
         let mut setup = self.joins(&files, &mut cradle, gate.as_ref())?;
         setup.unprivileged = host.unprivileged;
+        setup.awaits_cgroup = awaits_cgroup;
+        if awaits_cgroup {
+            cradle.namespaces &= !flag::CGROUP;
+        }
         let namespaces = &self.plan.namespaces;
         setup.oom_score_by_parent = limits::oom_score_is_ours(namespaces, host.unprivileged);
         if namespaces.has(flag::USER) {
@@ -85,8 +91,8 @@ impl<'a> Attempt<'a> {
         }
         self.birth = Some(birth);
         drop((files, gate));
-        // A stage will give the container another first process.
-        if !self.plan.namespaces.needs_stage() {
+        // A stage will give the container another first process, and systemd its cgroup.
+        if !self.plan.namespaces.needs_stage() && !awaits_cgroup {
             self.know_init()?;
         }
 
@@ -100,7 +106,10 @@ impl<'a> Attempt<'a> {
             return Ok(Placement::Inherit);
         };
         let rootless = self.request.rootless.unwrap_or(host.unprivileged || host.in_userns);
-        let mut driver = Fs::new(rootless);
+        let mut driver: Box<dyn Driver> = match self.request.cgroups {
+            Manager::Systemd(instance) => Box::new(Systemd::new(instance, rootless)),
+            _ => Box::new(Fs::new(rootless)),
+        };
         driver.intend(plan)?;
         tracing::debug!("cgroup /{}, {} limits", driver.record().path, plan.settings.len());
         self.container.record.cgroup = Some(driver.record().clone());
@@ -148,6 +157,7 @@ impl<'a> Attempt<'a> {
         loop {
             let Some(birth) = self.birth.as_mut() else { return Ok(()) };
             match birth.listen()? {
+                Event::Cgroup => self.adopt()?,
                 Event::Maps => {
                     let namespaces = &self.plan.namespaces;
                     idmap::write(birth.pid, namespaces, host.unprivileged)?;
@@ -171,6 +181,19 @@ impl<'a> Attempt<'a> {
                 Event::Gone => return Err(Error::new("the child is gone before it was ready")),
             }
         }
+    }
+
+    fn adopt(&mut self) -> Result<()> {
+        if let (Some(driver), Some(plan), Some(birth)) =
+            (&mut self.cgroup, &self.plan.cgroup, &self.birth)
+        {
+            let adopted = driver.adopt(plan, birth.pid);
+            self.container.record.cgroup = Some(driver.record().clone());
+            adopted?;
+            self.container.dir.save_intent(&self.container.record)?;
+            birth.answer(None)?;
+        }
+        Ok(())
     }
 
     fn terminal(&mut self, master: OwnedFd, number: u32) -> Result<()> {

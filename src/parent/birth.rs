@@ -55,6 +55,8 @@ pub struct Birth {
 /// What the child wants, or has become.
 #[derive(Debug)]
 pub enum Event {
+    /// A cgroup around it.
+    Cgroup,
     /// Id mappings.
     Maps,
     /// Network devices of the host.
@@ -142,6 +144,10 @@ fn clone_error(errno: Errno, cradle: &Cradle) -> Error {
         Errno::EBUSY if cradle.cgroup.is_some() => {
             error.hint("the cgroup has controllers for its children, so it cannot hold processes")
         }
+        Errno::EACCES if cradle.cgroup.is_some() => error.hint(
+            "a user may put a process only from one cgroup of theirs into another: do this in a \
+             service of the user's systemd, as with systemd-run --user --scope",
+        ),
         Errno::EPERM if cradle.namespaces & flag::USER == 0 => {
             error.hint("not root: add a user namespace with id mappings to config.json")
         }
@@ -165,6 +171,7 @@ impl Birth {
         let fd = (fd >= 0).then(|| mem::own(fd));
         tracing::debug!("the child says: {:?} {}", frame.kind, frame.arg);
         match (frame.kind, fd) {
+            (Kind::Cgroup, _) => Ok(Event::Cgroup),
             (Kind::Maps, _) => Ok(Event::Maps),
             (Kind::NetDevices, _) => Ok(Event::NetDevices),
             (Kind::Source, _) => Ok(Event::Source(frame.arg as u32)),

@@ -30,6 +30,7 @@ use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::host::cgroup::Tree;
 use crate::plan::process::Process;
+use crate::plan::resources::Manager;
 use crate::state::{Container, Id, Record, StateRoot};
 use crate::{plan, spec};
 
@@ -60,8 +61,8 @@ pub struct Request<'a> {
     pub passed: Passed,
     /// Where the service manager listens that has started us.
     pub notify_socket: Option<PathBuf>,
-    /// Whether a cgroup is made at all.
-    pub with_cgroup: bool,
+    /// Who makes the cgroup.
+    pub cgroups: Manager,
     /// A lack of privileges over cgroups is forgiven; `None` finds out.
     pub rootless: Option<bool>,
 }
@@ -92,7 +93,7 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
         unprivileged: host.unprivileged,
         in_userns: host.in_userns,
         setgroups_denied: host.setgroups_denied,
-        with_cgroup: request.with_cgroup,
+        cgroups: request.cgroups,
         cgroup_root: Path::new(tree.mount),
         notify_socket: request.notify_socket.as_deref(),
     };

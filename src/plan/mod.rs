@@ -42,7 +42,7 @@ use self::mounts::Mount;
 use self::namespaces::{Namespaces, flag};
 use self::net_devices::NetDevice;
 use self::process::Process;
-use self::resources::CgroupPlan;
+use self::resources::{CgroupPlan, Manager};
 use self::rootfs::Rootfs;
 use self::sysctl::Sysctl;
 use crate::error::Result;
@@ -70,8 +70,8 @@ pub struct Opts<'a> {
     pub in_userns: bool,
     /// It forbids setgroups(2).
     pub setgroups_denied: bool,
-    /// The container gets a cgroup.
-    pub with_cgroup: bool,
+    /// Who makes its cgroup.
+    pub cgroups: Manager,
     /// The host's cgroup2 tree.
     pub cgroup_root: &'a Path,
     /// The socket on which a service manager of the host wants to hear that the program is
@@ -205,9 +205,17 @@ fn read(spec: &Spec, opts: &Opts<'_>, findings: &mut Findings) -> Plan {
 }
 
 fn cgroup(spec: &Spec, opts: &Opts<'_>, findings: &mut Findings) -> Option<CgroupPlan> {
-    let plan = resources::plan(spec.linux().as_ref(), opts.id, findings);
-    if opts.with_cgroup {
-        return Some(plan);
+    let mut plan = resources::plan(spec.linux().as_ref(), opts.id, opts.cgroups, findings);
+    match opts.cgroups {
+        Manager::None => {}
+        Manager::Files => return Some(plan),
+        Manager::Systemd(_) => {
+            let annotations = spec.annotations().as_ref();
+            plan.properties = annotations
+                .map(|annotations| resources::properties::plan(annotations, findings))
+                .unwrap_or_default();
+            return Some(plan);
+        }
     }
     for setting in &plan.settings {
         findings.refuse(&setting.field, "cannot be set: the cgroup manager is disabled");

@@ -4,6 +4,8 @@
 pub mod block_io;
 pub mod device_rules;
 pub mod path;
+pub mod properties;
+pub mod unit;
 pub mod update;
 
 use oci_spec::runtime::{
@@ -11,13 +13,17 @@ use oci_spec::runtime::{
     LinuxResources,
 };
 
+use self::properties::Property;
+use self::unit::Unit;
 use super::field::Field;
 use super::findings::Findings;
+use crate::error::{Error, Result};
+use crate::host::systemd::Instance;
 pub use device_rules::{DeviceKind, DeviceRule};
 pub use path::CgroupPath;
 
 /// What becomes of the container's cgroup, decided.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CgroupPlan {
     /// Where it is.
     pub path: CgroupPath,
@@ -26,6 +32,32 @@ pub struct CgroupPlan {
     /// Device rules in the order of the configuration, then the defaults; what no rule
     /// mentions is denied.
     pub devices: Vec<DeviceRule>,
+    /// Further properties of its unit.
+    pub properties: Vec<Property>,
+    /// What people see of its unit.
+    pub description: String,
+}
+
+impl CgroupPlan {
+    /// The unit, which only the systemd driver asks for.
+    pub fn unit(&self) -> Result<&Unit> {
+        match &self.path {
+            CgroupPath::Unit(unit) => Ok(unit),
+            _ => Err(Error::new("the cgroup is a path, and not a unit of systemd")),
+        }
+    }
+}
+
+/// Who makes the cgroup.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Manager {
+    /// Nobody: the container stays in that of its creator.
+    None,
+    /// We, by files.
+    #[default]
+    Files,
+    /// An instance of systemd.
+    Systemd(Instance),
 }
 
 /// One value for one file of a cgroup.
@@ -90,18 +122,30 @@ impl Settings {
 }
 
 /// Reads `linux.cgroupsPath` and `linux.resources`. The default path is named by `id`.
-pub fn plan(linux: Option<&Linux>, id: &str, findings: &mut Findings) -> CgroupPlan {
+pub fn plan(
+    linux: Option<&Linux>,
+    id: &str,
+    manager: Manager,
+    findings: &mut Findings,
+) -> CgroupPlan {
     let given = linux.and_then(|linux| linux.resources().as_ref());
     let field = Field::of("linux.resources");
     let asked = linux.and_then(|linux| linux.cgroups_path().as_deref());
     CgroupPlan {
-        path: path::plan(asked, id, findings),
+        path: match manager {
+            Manager::Systemd(instance) => {
+                CgroupPath::Unit(unit::plan(asked, id, instance, findings))
+            }
+            _ => path::plan(asked, id, findings),
+        },
         settings: given.map(|given| settings(given, &field, findings)).unwrap_or_default(),
         devices: device_rules::plan(
             given.and_then(|given| given.devices().as_deref()).unwrap_or_default(),
             &field.key("devices"),
             findings,
         ),
+        properties: Vec::new(),
+        description: format!("rt container {id}"),
     }
 }
 

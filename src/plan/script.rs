@@ -39,6 +39,9 @@ pub struct InitSetup {
     /// The caller is not root: the seccomp listener can be taken only out of a process
     /// that is dumpable (ptrace(2), "access mode checking").
     pub unprivileged: bool,
+    /// The child waits until its cgroup is made around it. Its cgroup namespace, whose root
+    /// is the cgroup at the time when it is made, is made after that.
+    pub awaits_cgroup: bool,
     /// The parent sets the OOM score: born in a user namespace the child may not lower it.
     pub oom_score_by_parent: bool,
 }
@@ -101,6 +104,13 @@ impl Steps {
 /// The steps of a container's first process.
 pub fn init(plan: &Plan, process: &Process, setup: &InitSetup) -> Script {
     let mut steps = Steps::default();
+    if setup.awaits_cgroup {
+        steps.at(Op::AwaitCgroup, "linux.cgroupsPath");
+        let namespaces = &plan.namespaces;
+        if namespaces.is_new(flag::CGROUP) && !namespaces.needs_stage() {
+            steps.at(Op::Unshare(flag::CGROUP), "linux.namespaces");
+        }
+    }
     if !setup.oom_score_by_parent {
         oom_score_adj(&mut steps, process);
     }

@@ -13,6 +13,7 @@ impl Op {
     pub fn name(&self) -> &'static str {
         match self {
             Op::WriteProc { .. } => "write-proc",
+            Op::AwaitCgroup => "cgroup",
             Op::AwaitMaps => "id-mappings",
             Op::BecomeRoot => "become-root",
             Op::Dumpable(_) => "dumpable",
@@ -66,6 +67,7 @@ impl Op {
                 let value = String::from_utf8_lossy(value);
                 format!("write {:?} to /proc/{}", value.trim_end(), shown(path))
             }
+            Op::AwaitCgroup => "wait for the cgroup".to_owned(),
             Op::AwaitMaps => "wait for the id mappings".to_owned(),
             Op::BecomeRoot => "become root of the user namespace".to_owned(),
             Op::Dumpable(on) => format!("set dumpable to {}", u8::from(*on)),

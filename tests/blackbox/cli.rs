@@ -429,10 +429,7 @@ fn spec_refuses_to_overwrite(c: &Case) {
 }
 
 fn verbs_and_flags_of_later_are_refused_by_name(c: &Case) {
-    let dir = c.bundle().save();
     for verb in ["checkpoint", "restore"] {
         c.rt(&[verb, ID]).fails(verb);
     }
-    c.rt(&["--systemd-cgroup", "create", "-b", &dir, ID]).fails("systemd-cgroup");
-    c.nothing_left();
 }

@@ -13,6 +13,7 @@
 //! | RT_TEST_DRIVER | `systemd` makes the cgroups of all containers, instead of the runtime         |
 //! | RT_TEST_SLOW   | multiplies every time limit (an emulated machine: 20)                  |
 //! | RT_TEST_KEEP   | keep the scratch directory (only without root)                         |
+//! | RT_TEST_HOST   | this machine is there for tests: as root, use it as it is, with systemd |
 //!
 //! This one static binary plays four parts:
 //! - the *outer* process (root only) makes a cgroup, starts the runner in namespaces of its
@@ -66,6 +67,7 @@ mod signals;
 mod stdio;
 mod symlinks;
 mod system;
+mod systemd;
 mod terminal;
 mod update;
 
@@ -102,6 +104,7 @@ fn all() -> Vec<support::Test> {
         events::tests(),
         limits::tests(),
         removal::tests(),
+        systemd::tests(),
         seccomp::tests(),
         notify::tests(),
         sd_notify::tests(),

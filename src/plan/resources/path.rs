@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path};
 
+use super::unit::Unit;
 use crate::plan::field::Field;
 use crate::plan::findings::Findings;
 
@@ -15,6 +16,8 @@ pub enum CgroupPath {
     Relative(String),
     /// Not asked for: this name, as if it were relative.
     Default(String),
+    /// Where systemd puts this unit.
+    Unit(Unit),
 }
 
 /// Longest path that is tried; the names of a cgroup's files are appended to it.

@@ -60,6 +60,11 @@ pub enum Need {
     NoAppArmor,
     /// A type of file system that the kernel has at hand.
     FileSystem(&'static str),
+    /// A systemd in which we may make units. Root's tests are shut off from that of the
+    /// machine, unless RT_TEST_HOST is set.
+    Systemd,
+    /// No systemd to be seen.
+    NoSystemd,
 }
 
 impl Need {
@@ -85,6 +90,8 @@ impl Need {
             Need::Capability(name, number) => (has_capability(number), name.to_string()),
             Need::AppArmor => (has_apparmor(), "AppArmor".to_string()),
             Need::FileSystem(name) => (has_file_system(name), format!("{name} in the kernel")),
+            Need::Systemd => (has_systemd(), "a systemd of ours".to_string()),
+            Need::NoSystemd => (!booted_with_systemd(), "a machine without systemd".to_string()),
             Need::NoAppArmor => (!has_apparmor(), "a kernel without AppArmor".to_string()),
         };
         (!there).then(|| format!("needs {what}"))
@@ -106,6 +113,23 @@ fn delegated() -> Option<PathBuf> {
     let dir = Path::new("/sys/fs/cgroup").join(own).parent()?.to_path_buf();
     let ours = nix::unistd::access(&dir, nix::unistd::AccessFlags::W_OK).is_ok();
     ours.then_some(dir)
+}
+
+/// sd_booted(3)
+fn booted_with_systemd() -> bool {
+    Path::new("/run/systemd/system").is_dir()
+}
+
+fn has_systemd() -> bool {
+    let of_user = || {
+        let directory = std::env::var_os("XDG_RUNTIME_DIR");
+        directory.is_some_and(|dir| Path::new(&dir).join("systemd/private").exists())
+    };
+    booted_with_systemd() && if sys::is_root() { on_host() } else { of_user() }
+}
+
+fn on_host() -> bool {
+    std::env::var_os("RT_TEST_HOST").is_some()
 }
 
 fn has_file_system(name: &str) -> bool {
@@ -244,7 +268,7 @@ pub fn main(tests: Vec<Test>) -> ExitCode {
         println!("testing {} as {kind:?}", cmd::runtime_path().display());
         libtest_mimic::run(&args, trials(tests, &scratch, kind)).exit_code()
     };
-    let code = if sys::is_root() { isolate::run(&scratch, suite) } else { suite() };
+    let code = if sys::is_root() && !on_host() { isolate::run(&scratch, suite) } else { suite() };
     if std::env::var_os("RT_TEST_KEEP").is_none() {
         let _ = fs::remove_dir_all(&scratch);
     }

@@ -1,0 +1,168 @@
+//! `linux.cgroupsPath` for the systemd driver, `slice:prefix:name`: which unit.
+
+use std::path::Path;
+
+use crate::host::systemd::Instance;
+use crate::plan::field::Field;
+use crate::plan::findings::Findings;
+
+/// The unit that a container gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// Its full name: `docker-abc.scope`.
+    pub name: String,
+    /// The slice that it is in: `system.slice`. Slices in slices are named with dashes, and
+    /// systemd makes those that are missing: `a-b.slice` is in `a.slice`.
+    pub slice: String,
+}
+
+impl Unit {
+    /// Whether it is a slice itself, and not a scope.
+    pub fn is_slice(&self) -> bool {
+        self.name.ends_with(SLICE)
+    }
+}
+
+const SLICE: &str = ".slice";
+/// The slice that all others are in.
+const ROOT_SLICE: &str = "-.slice";
+/// `UNIT_NAME_MAX` without the NUL.
+const LONGEST: usize = 255;
+
+pub(super) fn plan(
+    asked: Option<&Path>,
+    id: &str,
+    instance: Instance,
+    findings: &mut Findings,
+) -> Unit {
+    let field = Field::of("linux.cgroupsPath");
+    let default = instance.default_slice();
+    let asked = asked.map(Path::to_string_lossy).filter(|text| !text.is_empty());
+    let Some(text) = asked else {
+        return Unit { name: format!("rt-{}.scope", escape(id)), slice: default.to_owned() };
+    };
+    let parts: Vec<&str> = text.split(':').collect();
+    let [slice, prefix, name] = parts[..] else {
+        let reason =
+            "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups";
+        findings.refuse_value(&field, &text, reason);
+        return Unit { name: String::new(), slice: String::new() };
+    };
+    let mut refuse = |reason: String| findings.refuse_value(&field, &text, reason);
+    let slice = match slice {
+        "" => default,
+        "-" => ROOT_SLICE,
+        slice => slice,
+    };
+    if let Err(reason) = check_slice(slice) {
+        refuse(reason);
+    }
+    let unit = match name.ends_with(SLICE) {
+        true => Unit { name: name.to_owned(), slice: parent(name).to_owned() },
+        false => Unit { name: format!("{prefix}-{name}.scope"), slice: slice.to_owned() },
+    };
+    if unit.is_slice() {
+        if let Err(reason) = check_slice(name) {
+            refuse(reason);
+        }
+        if name == ROOT_SLICE {
+            refuse("the root slice cannot be made".to_owned());
+        }
+    } else if name.is_empty() {
+        refuse("has no name after the second colon".to_owned());
+    }
+    if !unit.name.bytes().all(is_valid) {
+        refuse(format!("{:?} is not the name of a unit: see systemd.unit(5)", unit.name));
+    }
+    if unit.name.len() > LONGEST {
+        refuse(format!("the name of the unit has over {LONGEST} bytes"));
+    }
+    unit
+}
+
+/// `a-b.slice`: names between dashes, of which none is empty (systemd.slice(5)).
+fn check_slice(slice: &str) -> Result<(), String> {
+    let wrong = || format!("invalid slice name: {slice}");
+    let name = slice.strip_suffix(SLICE).ok_or_else(wrong)?;
+    let good = name.bytes().all(is_valid) && !name.split('-').any(str::is_empty);
+    if (good && slice.len() <= LONGEST) || slice == ROOT_SLICE { Ok(()) } else { Err(wrong()) }
+}
+
+/// The slice that a slice is in says its name.
+fn parent(slice: &str) -> String {
+    match slice.strip_suffix(SLICE).unwrap_or(slice).rsplit_once('-') {
+        Some((parent, _)) if !parent.is_empty() => format!("{parent}{SLICE}"),
+        _ => ROOT_SLICE.to_owned(),
+    }
+}
+
+/// `VALID_CHARS` of systemd's unit names.
+fn is_valid(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte)
+}
+
+/// Ids may have bytes that names of units may not: as systemd-escape(1) writes them.
+fn escape(id: &str) -> String {
+    let escaped = |byte: u8| match byte {
+        byte if is_valid(byte) && byte != b'\\' => char::from(byte).to_string(),
+        byte => format!("\\x{byte:02x}"),
+    };
+    id.bytes().map(escaped).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(asked: &str, instance: Instance) -> (Unit, Vec<String>) {
+        let mut findings = Findings::default();
+        let unit = plan(Some(Path::new(asked)), "web+1", instance, &mut findings);
+        (unit, findings.violations.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn names_are_made_of_prefix_and_name() {
+        for (asked, name, slice) in [
+            ("system.slice:docker:abc", "docker-abc.scope", "system.slice"),
+            (":rt:abc", "rt-abc.scope", "system.slice"),
+            ("::abc", "-abc.scope", "system.slice"),
+            ("-:p:n", "p-n.scope", "-.slice"),
+            ("-.slice:p:n", "p-n.scope", "-.slice"),
+            ("kube-pods-burst.slice:cri:1", "cri-1.scope", "kube-pods-burst.slice"),
+            ("x.slice:p:a-b.slice", "a-b.slice", "a.slice"),
+            ("::a.slice", "a.slice", "-.slice"),
+            ("", r"rt-web\x2b1.scope", "system.slice"),
+        ] {
+            let unit = Unit { name: name.into(), slice: slice.into() };
+            assert_eq!(planned(asked, Instance::System), (unit, vec![]), "{asked}");
+        }
+        assert_eq!(planned(":p:n", Instance::User).0.slice, "user.slice");
+        assert_eq!(planned("", Instance::User).0.slice, "user.slice");
+        assert!(planned("::a.slice", Instance::System).0.is_slice());
+    }
+
+    #[test]
+    fn what_names_no_unit_is_refused() {
+        for (asked, reason) in [
+            ("/docker/abc", "expected cgroupsPath to be of format \"slice:prefix:name\""),
+            ("a.slice:b", "slice:prefix:name"),
+            ("a.slice:b:c:d", "slice:prefix:name"),
+            ("a:b:c", "invalid slice name: a"),
+            ("a/b.slice:b:c", "invalid slice name: a/b.slice"),
+            ("-a.slice:b:c", "invalid slice name"),
+            ("a--b.slice:b:c", "invalid slice name"),
+            ("a-.slice:b:c", "invalid slice name"),
+            (".slice:b:c", "invalid slice name"),
+            ("::-.slice", "root slice"),
+            ("::a--b.slice", "invalid slice name"),
+            (":b:", "has no name"),
+            (":b:c/d", "not the name of a unit"),
+            (":b:c d", "not the name of a unit"),
+            (":b:..\n", "not the name of a unit"),
+            (&format!("::{}", "x".repeat(249)), "over 255"),
+        ] {
+            let reasons = planned(asked, Instance::System).1;
+            assert!(reasons.iter().any(|found| found.contains(reason)), "{asked}: {reasons:?}");
+        }
+    }
+}
