@@ -6,6 +6,7 @@ in memory. Runs inside the namespaces that benches/run makes, as pid 1: orphans 
 """
 
 import argparse
+import ctypes
 import gc
 import json
 import os
@@ -15,132 +16,26 @@ import subprocess
 import sys
 import time
 
-WORK = "/run/bench"
-ENV = {"PATH": os.environ["PATH"]}
+import runtime
+from runtime import ROOTFS, WORK, Floor, Runtime
+
 PAUSE = 0.06
-
-
-def spawn(argv, actions=()):
-    """Wall time and CPU time of a command, in ms."""
-    start = time.perf_counter_ns()
-    pid = os.posix_spawn(argv[0], argv, ENV, file_actions=actions)
-    _, status, usage = os.wait4(pid, 0)
-    wall = time.perf_counter_ns() - start
-    if status:
-        raise SystemExit(f"{' '.join(argv)}: status {os.waitstatus_to_exitcode(status)}")
-    return wall / 1e6, (usage.ru_utime + usage.ru_stime) * 1e3
-
-
-class Runtime:
-    """A runtime with a bundle, a state directory and a cgroup of its own."""
-
-    def __init__(self, name, path, config, cgroup):
-        self.name, self.path = name, path
-        self.dir = f"{WORK}/{name}"
-        self.pid_file = f"{self.dir}/pid"
-        os.makedirs(f"{self.dir}/bundle")
-        config["linux"]["cgroupsPath"] = f"/{cgroup}/{name}"
-        config["root"]["path"] = f"{WORK}/rootfs"
-        with open(f"{self.dir}/bundle/config.json", "w", encoding="utf-8") as file:
-            json.dump(config, file, indent=4)
-        null = os.open("/dev/null", os.O_RDWR)
-        self.actions = [(os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 0)]
-
-    def call(self, *args):
-        """Runs a command of the runtime."""
-        return spawn([self.path, "--root", f"{self.dir}/state", *args], self.actions)
-
-    def run(self):
-        """A container from its making to its removal."""
-        return self.call("run", "--bundle", f"{self.dir}/bundle", "box")
-
-    def create(self):
-        """The first half of `up`."""
-        args = ["create", "--bundle", f"{self.dir}/bundle", "--pid-file", self.pid_file, "box"]
-        return self.call(*args)
-
-    def reap(self):
-        """Waits for the container's first process, as engines do before they delete."""
-        with open(self.pid_file, encoding="ascii") as file:
-            os.waitpid(int(file.read()), 0)
-
-    def up(self):
-        """Leaves a container that runs."""
-        self.set_args(["/bin/true", "wait"])
-        self.create()
-        self.call("start", "box")
-
-    def down(self):
-        """Takes it away."""
-        self.call("kill", "box", "KILL")
-        self.reap()
-        self.call("delete", "box")
-        self.set_args(["/bin/true"])
-
-    def set_args(self, args):
-        """Another program."""
-        path = f"{self.dir}/bundle/config.json"
-        with open(path, encoding="utf-8") as file:
-            config = json.load(file)
-        config["process"]["args"] = args
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump(config, file, indent=4)
-
-    def life(self):
-        """A container as an engine has one."""
-        parts = [self.create(), self.call("start", "box"), self.call("kill", "box", "KILL")]
-        self.reap()
-        parts.append(self.call("delete", "box"))
-        return tuple(map(sum, zip(*parts)))
-
-    def exec(self):
-        """A second process in a container."""
-        return self.call("exec", "box", "/bin/true")
-
-    def state(self):
-        """What engines ask all the time."""
-        return self.call("state", "box")
-
-    def kill(self):
-        """A signal that the program does not mind."""
-        return self.call("kill", "box", "URG")
-
-    def peak(self):
-        """Peak resident memory of `run` in KiB, as GNU time has it."""
-        out = f"{self.dir}/time"
-        argv = ["time", "-f", "%M", "-o", out, self.path, "--root", f"{self.dir}/state"]
-        argv += ["run", "--bundle", f"{self.dir}/bundle", "box"]
-        subprocess.run(argv, check=True, env=ENV)
-        with open(out, encoding="ascii") as file:
-            return int(file.read())
-
-
-class Floor:
-    """The kernel's price: benches/floor.rs."""
-
-    name = "floor"
-
-    def __init__(self, path, cgroup):
-        self.path, self.cgroup = path, cgroup
-
-    def run(self):
-        """The system calls of `run`, and nothing else."""
-        return spawn([self.path, f"/sys/fs/cgroup/{self.cgroup}/floor", f"{WORK}/rootfs", "/bin/true"])
+LIBC = ctypes.CDLL(None, use_errno=True)
+MS_BIND = 4096
+MNT_DETACH = 2
 
 
 def interleave(runtimes, action, runs, pause):
     """`runs` turns; for each runtime its wall times and CPU times, sorted."""
-    figures = {runtime.name: [] for runtime in runtimes}
+    figures = {each.name: [] for each in runtimes}
     for turn in range(runs + 2):
-        for runtime in runtimes:
+        for each in runtimes:
             if pause:
                 time.sleep(pause)
-            figure = getattr(runtime, action)()
+            figure = getattr(each, action)()
             if turn >= 2:
-                figures[runtime.name].append(figure)
-    return {
-        name: tuple(sorted(column) for column in zip(*rows)) for name, rows in figures.items()
-    }
+                figures[each.name].append(figure)
+    return {name: tuple(sorted(column) for column in zip(*rows)) for name, rows in figures.items()}
 
 
 def stats(values):
@@ -148,44 +43,147 @@ def stats(values):
     return values[0], values[len(values) // 10], values[len(values) // 2]
 
 
-def row(what, how, column, figures):
-    """One line of the table."""
-    cells = [what, how]
-    mine = stats(figures["rt"][column])
-    for name in figures:
-        theirs = stats(figures[name][column])
-        cells.append(" / ".join(f"{value:.2f}" for value in theirs))
-        if name != "rt":
-            cells.append(" / ".join(f"{a / b:.2f}" if b else "-" for a, b in zip(mine, theirs)))
-    return "| " + " | ".join(cells) + " |"
+def three(values):
+    """Three figures in a cell."""
+    return " / ".join(f"{value:.2f}" for value in values)
 
 
-def table(names):
-    """The head of the table."""
-    cells = ["what", "starts", "rt"]
-    for name in names:
-        cells += [name, f"rt : {name}"]
-    return ["| " + " | ".join(cells) + " |", "|" + " --- |" * len(cells)]
+class Report:
+    """The lines of the document, shown as they come."""
 
+    def __init__(self):
+        self.lines = []
 
-def version(path):
-    """The first line of --version."""
-    answer = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
-    return answer.stdout.splitlines()[0]
+    def say(self, line=""):
+        """One line."""
+        print(line, file=sys.stderr, flush=True)
+        self.lines.append(line)
+
+    def table(self, *cells):
+        """The head of a table."""
+        self.say()
+        self.row(*cells)
+        self.say("|" + " --- |" * len(cells))
+
+    def row(self, *cells):
+        """One line of it."""
+        self.say("| " + " | ".join(map(str, cells)) + " |")
+
+    def against(self, what, how, goal, column, figures):
+        """A row of `rt` and the others, with quotients."""
+        mine = stats(figures["rt"][column])
+        cells = [what, how, goal]
+        for name, columns in figures.items():
+            theirs = stats(columns[column])
+            cells.append(three(theirs))
+            if name != "rt":
+                cells.append(three(a / b if b else 0 for a, b in zip(mine, theirs)))
+        self.row(*cells)
 
 
 def machine():
     """Where this was measured."""
     with open("/proc/cpuinfo", encoding="utf-8") as file:
-        cpu = [line.split(": ")[1].strip() for line in file if line.startswith("model name")]
+        text = file.read()
+    cpu = [line.split(": ")[1] for line in text.splitlines() if line.startswith("model name")]
+    virtual = " (virtual)" if " hypervisor " in text else ""
     with open("/proc/mounts", encoding="utf-8") as file:
         mounts = len(file.readlines())
-    virtual = " (virtual)" if " hypervisor " in open("/proc/cpuinfo", encoding="utf-8").read() else ""
-    cores = os.cpu_count()
     return [
-        f"- machine: {cores} x {cpu[0] if cpu else platform.machine()}{virtual}",
+        f"- machine: {os.cpu_count()} x {cpu[0] if cpu else platform.machine()}{virtual}",
         f"- kernel: {platform.release()}, {mounts} mounts in the mount namespace",
     ]
+
+
+def times(report, runtimes, floor, runs):
+    """The commands that everybody waits for."""
+    names = [each.name for each in runtimes if each.name != "rt"]
+    others = [cell for name in names for cell in (name, f"rt : {name}")]
+    kinds = (("back to back", 0, runs), ("spaced", PAUSE, runs // 2))
+
+    report.table("what", "starts", "goal", "rt", *others, "floor", "rt : floor")
+    for how, pause, count in kinds:
+        figures = interleave(runtimes + [floor], "run", count, pause)
+        report.against("`run`", how, "0.45, 1.15 of the floor", 0, figures)
+    report.table("what", "starts", "goal", "rt", *others)
+    for how, pause, count in kinds:
+        figures = interleave(runtimes, "life", count // 2, pause)
+        report.against("`create` + `start` + `kill` + `delete`", how, 0.5, 0, figures)
+    for how, pause, count in kinds:
+        figures = interleave(runtimes, "run_docker", count // 2, pause)
+        report.against("`run` like Docker's", how, 0.5, 0, figures)
+    for each in runtimes:
+        each.up()
+    for action, goal in (("exec", 0.45), ("state", 0.3), ("kill", 0.3)):
+        for how, pause, count in kinds:
+            figures = interleave(runtimes, action, count, pause)
+            report.against(f"`{action}`", how, goal, 0, figures)
+            if action == "exec" and not pause:
+                report.against("`exec`, CPU", how, 0.3, 1, figures)
+    for each in runtimes:
+        each.down()
+
+
+def bursts(report, runtimes, config, count, width):
+    """Many creates at a time."""
+    for each in runtimes:
+        for number in range(count):
+            each.bundle("burst", config, number)
+    walls = {each.name: [] for each in runtimes}
+    for _ in range(3):
+        for each in runtimes:
+            walls[each.name].append(each.burst(count, width))
+    best = {name: min(values) for name, values in walls.items()}
+    report.table(f"{count} creates, {width} at a time", *best)
+    report.row("ms, the best of 3", *(f"{value:.0f}" for value in best.values()))
+    report.row("throughput of rt (goal: 2.5 of crun's)", *(f"{value / best['rt']:.2f}" for value in best.values()))
+
+
+def crowded(report, runtimes, config, containers, mounts, runs):
+    """`run` on a host that is full."""
+    def measure():
+        figures = interleave(runtimes, "run", runs, 0)
+        return {name: stats(columns[0]) for name, columns in figures.items()}
+
+    empty = measure()
+    rt = runtimes[0]
+    for number in range(containers):
+        rt.bundle("idle", config, number + 1)
+        rt.up(f"idle{number}", number + 1)
+    idle = subprocess.run(["pgrep", "-c", "-x", os.path.basename(rt.path)], capture_output=True, text=True, check=False)
+    full = measure()
+    for number in range(containers):
+        rt.call("delete", "--force", f"idle{number}")
+        rt.reap_init(f"idle{number}")
+    many = f"{WORK}/many"
+    os.makedirs(f"{many}/from")
+    for number in range(mounts):
+        target = f"{many}/{number}"
+        os.mkdir(target)
+        if LIBC.mount(f"{many}/from".encode(), target.encode(), None, MS_BIND, None):
+            raise OSError(ctypes.get_errno(), target)
+    mounted = measure()
+    for number in range(mounts):
+        LIBC.umount2(f"{many}/{number}".encode(), MNT_DETACH)
+    names = [each.name for each in runtimes]
+    report.table("`run` on a full host (goal: 1.1 of the empty one)", *names)
+    report.row("empty", *(three(empty[name]) for name in names))
+    for what, found in ((f"{containers} containers", full), (f"{mounts} mounts", mounted)):
+        report.row(what, *(three(found[name]) for name in names))
+        report.row("divided by empty", *(three(a / b for a, b in zip(found[name], empty[name])) for name in names))
+    report.say(f"\nProcesses of rt beside {containers} idle containers: {idle.stdout.strip()}.")
+
+
+def calls(report, runtimes):
+    """What a filter costs each system call of the program."""
+    report.table("ns per call under Docker's profile (goal: at most the others')", "getppid", "read")
+    found = {each.name: [[], []] for each in runtimes}
+    for _ in range(5):
+        for each in runtimes:
+            for column, value in zip(found[each.name], each.output("calls").split()):
+                column.append(float(value))
+    for name, columns in found.items():
+        report.row(name, *(f"{min(column):.1f}" for column in columns))
 
 
 def main():
@@ -193,7 +191,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cgroup", required=True)
     parser.add_argument("--floor", required=True)
-    parser.add_argument("--true", required=True)
+    parser.add_argument("--tools", required=True)
     parser.add_argument("--runs", type=int, default=150)
     args = parser.parse_args()
     gc.disable()
@@ -201,72 +199,46 @@ def main():
     paths = {"rt": os.environ["RT_BIN"], "crun": shutil.which("crun"), "runc": shutil.which("runc")}
     paths.update(pair.split("=", 1) for pair in os.environ["RT_PEERS"].split())
     for directory in ("bin", "dev", "proc", "sys"):
-        os.makedirs(f"{WORK}/rootfs/{directory}")
-    shutil.copy(args.true, f"{WORK}/rootfs/bin/true")
+        os.makedirs(f"{ROOTFS}/{directory}")
+    for tool in ("true", "calls"):
+        shutil.copy(f"{args.tools}/{tool}", f"{ROOTFS}/bin/{tool}")
     os.makedirs(f"{WORK}/spec")
     subprocess.run([paths["rt"], "spec", "--bundle", f"{WORK}/spec"], check=True)
     with open(f"{WORK}/spec/config.json", encoding="utf-8") as file:
-        config = json.load(file)
-    config["process"].update(terminal=False, args=["/bin/true"])
-    # Debian's crun refuses later versions by their number, and with device rules it raises
-    # RLIMIT_MEMLOCK, which not every root may. All of them guard the devices without rules too.
-    config["ociVersion"] = "1.0.2"
-    del config["linux"]["resources"]
-    runtimes = [Runtime(name, path, config, args.cgroup) for name, path in paths.items()]
+        config = runtime.plain(json.load(file))
+    idle = runtime.with_args(config, "/bin/true", "wait")
+    docker = runtime.like_docker(config)
+    runtimes = [Runtime(name, path, args.cgroup) for name, path in paths.items()]
+    for each in runtimes:
+        each.bundle("plain", config)
+        each.bundle("idle", idle)
+        each.bundle("docker", docker)
+        each.bundle("calls", runtime.with_args(docker, "/bin/calls"))
     floor = Floor(args.floor, args.cgroup)
 
-    lines = []
-
-    def say(line):
-        print(line, file=sys.stderr, flush=True)
-        lines.append(line)
-
-    say("# Benchmarks\n")
-    say("Written by `benches/run`. Wall time of one command in ms: min / p10 / median of")
-    say(f"{args.runs} interleaved turns, and `rt` divided by the other. \"Spaced\" is with a pause")
-    say("of 60 ms before each command, as on a real node; back to back hides the kernel's RCU waits,")
-    say("since one grace period then serves several calls. Bundle: what `rt spec` writes, without a")
-    say("terminal, with a static /bin/true of two system calls.\n")
+    report = Report()
+    report.say("# Benchmarks\n")
+    report.say("Written by `benches/run`. Wall time of one command in ms: min / p10 / median of")
+    report.say(f"{args.runs} interleaved turns (half of that for the longer ones), and `rt` divided by the other;")
+    report.say("goals are for the division by crun. \"Spaced\" is with a pause of 60 ms before each command, as on")
+    report.say("a real node; back to back hides the kernel's RCU waits, since one grace period then serves several")
+    report.say("calls. Bundle: what `rt spec` writes, without a terminal, with a static /bin/true of two system")
+    report.say("calls; \"like Docker's\": its seccomp profile, 30 mounts, 5 namespaces, 40 masked paths.\n")
     for line in machine():
-        say(line)
-    for runtime in runtimes:
-        size = os.path.getsize(runtime.path)
-        say(f"- {runtime.name}: {version(runtime.path)}, {size} bytes")
-    say("- floor: `benches/floor.rs`, the same container with nothing but the system calls it takes\n")
+        report.say(line)
+    for each in runtimes:
+        report.say(f"- {each.name}: {each.version()}, {os.path.getsize(each.path)} bytes")
+    report.say("- floor: `benches/floor.rs`, the same container with nothing but the system calls it takes")
 
-    names = [runtime.name for runtime in runtimes if runtime.name != "rt"]
-    kinds = (("back to back", 0, args.runs), ("spaced", PAUSE, args.runs // 2))
-    for line in table(names + ["floor"]):
-        say(line)
-    for how, pause, runs in kinds:
-        say(row("`run`", how, 0, interleave(runtimes + [floor], "run", runs, pause)))
-    for runtime in runtimes:
-        runtime.set_args(["/bin/true", "wait"])
-    say("")
-    for line in table(names):
-        say(line)
-    for how, pause, runs in kinds:
-        figures = interleave(runtimes, "life", runs // 2, pause)
-        say(row("`create` + `start` + `kill` + `delete`", how, 0, figures))
-        if not pause:
-            say(row("the same, CPU", how, 1, figures))
-    for runtime in runtimes:
-        runtime.up()
-    for action in ("exec", "state", "kill"):
-        for how, pause, runs in kinds:
-            figures = interleave(runtimes, action, runs, pause)
-            say(row(f"`{action}`", how, 0, figures))
-            if not pause:
-                say(row(f"`{action}`, CPU", how, 1, figures))
-    for runtime in runtimes:
-        runtime.down()
-
-    say("\nPeak resident memory of `run` with all its processes (GNU time), lowest of 5:\n")
-    say("| runtime | KiB |\n| --- | --- |")
-    for runtime in runtimes:
-        say(f"| {runtime.name} | {min(runtime.peak() for _ in range(5))} |")
+    times(report, runtimes, floor, args.runs)
+    bursts(report, runtimes[:2], idle, 200, 8)
+    crowded(report, runtimes[:2], idle, 1000, 5000, args.runs // 3)
+    calls(report, runtimes)
+    report.table("peak memory of `run` with all its processes (GNU time, lowest of 5; goal: 2048)", "KiB")
+    for each in runtimes:
+        report.row(each.name, min(each.peak() for _ in range(5)))
     with open(os.environ["RT_BENCH_OUT"], "w", encoding="utf-8") as file:
-        file.write("\n".join(lines) + "\n")
+        file.write("\n".join(report.lines) + "\n")
 
 
 main()
