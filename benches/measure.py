@@ -10,12 +10,12 @@ import ctypes
 import gc
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
 import time
 
+import document
 import runtime
 from runtime import ROOTFS, WORK, Floor, Runtime
 
@@ -79,20 +79,6 @@ class Report:
             if name != "rt":
                 cells.append(three(a / b if b else 0 for a, b in zip(mine, theirs)))
         self.row(*cells)
-
-
-def machine():
-    """Where this was measured."""
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        text = file.read()
-    cpu = [line.split(": ")[1] for line in text.splitlines() if line.startswith("model name")]
-    virtual = " (virtual)" if " hypervisor " in text else ""
-    with open("/proc/mounts", encoding="utf-8") as file:
-        mounts = len(file.readlines())
-    return [
-        f"- machine: {os.cpu_count()} x {cpu[0] if cpu else platform.machine()}{virtual}",
-        f"- kernel: {platform.release()}, {mounts} mounts in the mount namespace",
-    ]
 
 
 def times(report, runtimes, floor, runs):
@@ -217,14 +203,13 @@ def main():
     floor = Floor(args.floor, args.cgroup)
 
     report = Report()
-    report.say("# Benchmarks\n")
-    report.say("Written by `benches/run`. Wall time of one command in ms: min / p10 / median of")
+    report.say("`benches/run`. Wall time of one command in ms: min / p10 / median of")
     report.say(f"{args.runs} interleaved turns (half of that for the longer ones), and `rt` divided by the other;")
     report.say("goals are for the division by crun. \"Spaced\" is with a pause of 60 ms before each command, as on")
     report.say("a real node; back to back hides the kernel's RCU waits, since one grace period then serves several")
     report.say("calls. Bundle: what `rt spec` writes, without a terminal, with a static /bin/true of two system")
     report.say("calls; \"like Docker's\": its seccomp profile, 30 mounts, 5 namespaces, 40 masked paths.\n")
-    for line in machine():
+    for line in document.machine():
         report.say(line)
     for each in runtimes:
         report.say(f"- {each.name}: {each.version()}, {os.path.getsize(each.path)} bytes")
@@ -237,8 +222,7 @@ def main():
     report.table("peak memory of `run` with all its processes (GNU time, lowest of 5; goal: 2048)", "KiB")
     for each in runtimes:
         report.row(each.name, min(each.peak() for _ in range(5)))
-    with open(os.environ["RT_BENCH_OUT"], "w", encoding="utf-8") as file:
-        file.write("\n".join(report.lines) + "\n")
+    document.replace(os.environ["RT_BENCH_OUT"], "Against other runtimes", report.lines)
 
 
 main()
