@@ -12,7 +12,7 @@ use crate::sys::{cred, fs};
 
 /// Drops everything else, whether it seems to be there or not. The kernel says `EINVAL`
 /// to the first number that it has no capability for.
-pub(super) fn bounding_set(keep: u64) -> Result<(), Failure> {
+pub(crate) fn bounding_set(keep: u64) -> Result<(), Failure> {
     for capability in 0..64 {
         if keep & 1 << capability != 0 {
             continue;
@@ -28,7 +28,7 @@ pub(super) fn bounding_set(keep: u64) -> Result<(), Failure> {
 
 /// Groups, group, user, in this order: each needs rights that the next gives up. The
 /// permitted capabilities stay for the steps that follow.
-pub(super) fn become_user(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<(), Failure> {
+pub(crate) fn become_user(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<(), Failure> {
     cred::keep_capabilities(true)?;
     if let Some(groups) = groups {
         cred::setgroups(groups)?;
@@ -44,14 +44,14 @@ pub(super) fn raise(mask: u64) -> Result<(), Failure> {
 }
 
 /// Puts the permitted capabilities, which survived the change of user, into effect.
-pub(super) fn raise_permitted() -> Result<(), Failure> {
+pub(crate) fn raise_permitted() -> Result<(), Failure> {
     let (_, permitted, inheritable) = cred::capget()?;
     Ok(cred::capset(permitted, permitted, inheritable)?)
 }
 
 /// The last word on capabilities. Inheritable and ambient ones exist only where the
 /// configuration has them (CVE-2022-29162).
-pub(super) fn drop_to(caps: &Caps) -> Result<(), Failure> {
+pub(crate) fn drop_to(caps: &Caps) -> Result<(), Failure> {
     cred::ambient_clear()?;
     cred::capset(caps.effective, caps.permitted, caps.inheritable)?;
     for capability in 0..64 {

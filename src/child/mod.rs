@@ -20,7 +20,7 @@ use ::core::prelude::rust_2024::*;
 
 mod console;
 mod copyup;
-mod creds;
+pub(crate) mod creds;
 mod devices;
 mod finish;
 mod guard;

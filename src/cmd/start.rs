@@ -5,10 +5,13 @@ use std::os::fd::AsFd;
 use super::delete::end;
 use super::hooks::hooks_of;
 use crate::error::{Error, Kind, Result};
-use crate::parent::hooks::{self, Place};
+use crate::parent::hooks::{self, Place, Rights};
 use crate::parent::listener::{self, Notified};
 use crate::parent::{notify, protect};
+use crate::plan::findings::Findings;
 use crate::plan::hooks::{Hooks, Kind as Hook};
+use crate::plan::{self, creds};
+use crate::spec;
 use crate::state::{Agent, Container, Id, OciState, StateRoot, Status};
 
 /// Lets a created container run its process. Nobody else can start or delete it
@@ -51,7 +54,18 @@ fn pass_gate(container: &Container, found: &Hooks) -> Result<()> {
     {
         // A process of rt enters the container for them. Nothing was done so far.
         protect::ensure()?;
-        let place = Place::Container { pidfd: init.as_fd(), namespaces: record.namespaces };
+        let (spec, _) = spec::decode(&container.dir.config()?)?;
+        let mut findings = Findings::default();
+        let creds = spec.process().as_ref().map(|process| creds::plan(process, &mut findings));
+        let (creds, filter) =
+            (creds.unwrap_or_default(), plan::seccomp_filter(&spec, &mut findings));
+        findings.into_result()?;
+        let limited = container.cgroup_record()?.is_some_and(|record| record.id.is_some());
+        let pid = container.pid(Status::Created);
+        let denied = record.deny_setgroups;
+        let rights = Rights::of(&creds, denied, filter.as_ref(), pid, limited)?;
+        let (pidfd, namespaces) = (init.as_fd(), record.namespaces);
+        let place = Place::Container { pidfd, namespaces, rights: Some(&rights) };
         hooks::run(Hook::StartContainer, hooks, &state(Status::Created), place)?;
     }
     if record.notifies {

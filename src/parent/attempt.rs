@@ -217,7 +217,7 @@ impl<'a> Attempt<'a> {
         let namespaces = self.container.record.namespaces;
         run(
             Hook::CreateContainer,
-            hooks::Place::Container { pidfd: birth.pidfd.as_fd(), namespaces },
+            hooks::Place::Container { pidfd: birth.pidfd.as_fd(), namespaces, rights: None },
         )?;
         birth.answer(None)
     }
@@ -279,16 +279,19 @@ impl<'a> Attempt<'a> {
 
     /// Without a gate there is no `start` to run them.
     fn start_hooks(&self, birth: &Birth) -> Result<()> {
-        let hooks = self.plan.hooks.of(Hook::StartContainer);
+        let hooks @ [_, ..] = self.plan.hooks.of(Hook::StartContainer) else { return Ok(()) };
         let record = &self.container.record;
         let state = OciState::new(record, Status::Created, birth.pid).to_json();
+        let rights = hooks::Rights::of(
+            &self.process.creds,
+            record.deny_setgroups,
+            self.plan.seccomp.as_ref(),
+            birth.pid,
+            self.cgroup.is_some(),
+        )?;
         let (pidfd, namespaces) = (birth.pidfd.as_fd(), record.namespaces);
-        hooks::run(
-            Hook::StartContainer,
-            hooks,
-            &state,
-            hooks::Place::Container { pidfd, namespaces },
-        )
+        let place = hooks::Place::Container { pidfd, namespaces, rights: Some(&rights) };
+        hooks::run(Hook::StartContainer, hooks, &state, place)
     }
 
     pub(super) fn succeed(self) -> Result<Created> {

@@ -32,8 +32,11 @@ pub use self::files::check_files;
 use self::outcome::Outcome;
 use self::stage::{Join, Stage};
 use self::tail::Tail;
+use crate::cgroup::Cgroup;
 use crate::error::{Doing, Error, Result};
+use crate::plan::creds::Creds;
 use crate::plan::hooks::{Hook, Kind};
+use crate::seccomp::Filter;
 use crate::sys::clone::{self, Side};
 use crate::sys::page::CArray;
 use crate::sys::signal::{self, Blocked, Mask};
@@ -57,7 +60,37 @@ pub enum Place<'a> {
         pidfd: BorrowedFd<'a>,
         /// Which namespaces it does not share with the runtime: `CLONE_NEW*`.
         namespaces: u64,
+        /// What the hook may do; none for all that root of the container's user namespace may.
+        rights: Option<&'a Rights<'a>>,
     },
+}
+
+/// What the container's own process may do, for hooks whose program is the container's.
+#[derive(Debug)]
+pub struct Rights<'a> {
+    /// User and capabilities.
+    pub creds: &'a Creds,
+    /// setgroups(2) is denied in the user namespace.
+    pub deny_setgroups: bool,
+    /// Its filter. Calls of which an agent is to be notified fail with ENOSYS: the listener
+    /// is for the process.
+    pub filter: Option<&'a Filter>,
+    /// Its cgroup, with its limits and its devices.
+    pub cgroup: Option<OwnedFd>,
+}
+
+impl<'a> Rights<'a> {
+    /// Those of the process `init`; `limited` when the container has a cgroup of its own.
+    pub fn of(
+        creds: &'a Creds,
+        deny_setgroups: bool,
+        filter: Option<&'a Filter>,
+        init: i32,
+        limited: bool,
+    ) -> Result<Self> {
+        let cgroup = limited.then(|| Cgroup::dir_of_process(init)).transpose()?;
+        Ok(Rights { creds, deny_setgroups, filter, cgroup })
+    }
 }
 
 /// Runs the hooks of one kind in their order, each with the state on stdin.
@@ -146,12 +179,16 @@ impl Running {
         let root;
         let join = match place {
             Place::Runtime { .. } => None,
-            Place::Container { pidfd, namespaces } => {
+            Place::Container { pidfd, namespaces, .. } => {
                 let pid = pidfd::pid(pidfd)?;
                 adopter = Some(pid).filter(|_| namespaces & libc::CLONE_NEWPID as u64 != 0);
                 root = root_of(pid, pidfd)?;
                 Some(Join { pidfd: pidfd.as_raw_fd(), namespaces, root: root.as_raw_fd() })
             }
+        };
+        let rights = match place {
+            Place::Container { rights, .. } => rights,
+            Place::Runtime { .. } => None,
         };
         let mut stage = Stage {
             path: hook.path.clone(),
@@ -165,8 +202,10 @@ impl Running {
                 Place::Container { .. } => c"/".to_owned(),
             },
             join,
+            rights,
         };
-        match clone::clone3(0, false, None)? {
+        let cgroup = rights.and_then(|rights| rights.cgroup.as_ref()).map(AsRawFd::as_raw_fd);
+        match clone::clone3(0, false, cgroup)? {
             Side::Child => stage::enter(&mut stage),
             Side::Parent { pid, pidfd } => Ok(Running {
                 stage: mem::own(pidfd),

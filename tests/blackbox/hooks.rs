@@ -4,6 +4,7 @@ use crate::support::{Bundle, Case, ID};
 use crate::tests;
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 tests! {
@@ -14,6 +15,7 @@ tests! {
     create_runtime_hooks_run_in_the_callers_namespaces,
     create_container_hooks_run_in_the_containers_namespaces,
     start_container_hooks_run_inside,
+    start_container_hooks_have_the_rights_of_the_process: rt_only(),
     hook_environment_is_only_its_own: except_runc("leaks its own").except_crun("leaks its own"),
     hook_arguments_are_the_configs,
     hook_descriptors_are_0_1_2: except_runc("leaks a pipe").except_crun("leaks a pipe"),
@@ -143,6 +145,38 @@ fn start_container_hooks_run_inside(c: &Case) {
     assert_eq!(inside["hostname"], "box");
     assert_eq!(inside["mounts"]["/proc"]["type"], "proc");
     assert!(!inside["mounts"].as_object().unwrap().contains_key("/run"), "the host is gone");
+}
+
+/// Its program is the container's: nothing that the container may not do is done by it.
+fn start_container_hooks_have_the_rights_of_the_process(c: &Case) {
+    let mut b = c.bundle();
+    let file = format!("{}/log", shared(c, &mut b));
+    fs::set_permissions(c.path("shared"), fs::Permissions::from_mode(0o777)).unwrap();
+    let notify = json!({"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"});
+    b.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [notify]}));
+    b.push("/hooks/startContainer", probe(c, "startContainer", &file));
+    for (uid, no_new_privileges) in [(0, false), (1000, true), (1000, false)] {
+        b.set("/process/user", json!({"uid": uid, "gid": 7, "additionalGids": [5], "umask": 63}));
+        b.set("/process/noNewPrivileges", json!(no_new_privileges));
+        let process = c.see(&b);
+        c.up(&b);
+        c.wait_for_status("stopped");
+        c.down();
+        let text = fs::read_to_string(c.path("shared/log")).unwrap();
+        assert_eq!(text.lines().count(), 2, "by run and by start");
+        for line in text.lines() {
+            let hook = serde_json::from_str::<Value>(line).unwrap()["see"].clone();
+            for key in ["ids", "umask", "caps", "nnp", "seccomp", "cgroup"] {
+                assert!(!process[key].is_null(), "{key}");
+                assert_eq!(hook[key], process[key], "{key}");
+            }
+        }
+        fs::remove_file(c.path("shared/log")).unwrap();
+    }
+    b.set("/linux/seccomp/syscalls/0/action", json!("SCMP_ACT_KILL_PROCESS"));
+    b.set("/hooks/startContainer", json!([shell("mkdir /tmp/x")]));
+    c.run(&b).fails("error running startContainer hook #0").fails("bad system call");
+    c.nothing_left();
 }
 
 fn hook_environment_is_only_its_own(c: &Case) {

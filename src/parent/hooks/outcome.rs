@@ -86,11 +86,13 @@ fn doing(call: What) -> &'static str {
         What::BecomeRoot => "become root of the container's user namespace",
         What::Fork => "make its process",
         What::Exec => "execute it",
+        What::Rights => "give it the rights of the container's process",
     }
 }
 
 fn signal_name(signal: i32) -> String {
     match Signal::try_from(signal) {
+        Ok(Signal::SIGSYS) => "SIGSYS (bad system call)".to_owned(),
         Ok(signal) => signal.as_str().to_owned(),
         Err(_) => format!("signal {signal}"),
     }

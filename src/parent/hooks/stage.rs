@@ -11,11 +11,13 @@ use ::core::result::Result::{self, Err, Ok};
 use ::nix::errno::Errno;
 use ::std::ffi::CString;
 
+use super::Rights;
+use crate::child::creds;
 use crate::sys::clone::{self, Side};
 use crate::sys::page::CArray;
 use crate::sys::pidfd::{self, Exit};
 use crate::sys::signal::{self, Mask};
-use crate::sys::{RawFd, cred, fs, io, ns};
+use crate::sys::{RawFd, cred, fs, io, ns, seccomp};
 
 /// Where the report is in the stage and in the hook: right after stdio.
 const REPORT: RawFd = 3;
@@ -38,10 +40,11 @@ pub(super) enum What {
     Fork = 9,
     Wait = 10,
     Exec = 11,
+    Rights = 12,
 }
 
 impl What {
-    pub(super) const ALL: [What; 11] = [
+    pub(super) const ALL: [What; 12] = [
         What::Exited,
         What::Killed,
         What::Isolate,
@@ -53,6 +56,7 @@ impl What {
         What::Fork,
         What::Wait,
         What::Exec,
+        What::Rights,
     ];
 }
 
@@ -65,7 +69,7 @@ pub(super) struct Join {
 }
 
 /// What the stage needs.
-pub(super) struct Stage {
+pub(super) struct Stage<'a> {
     pub(super) path: CString,
     pub(super) argv: CArray,
     pub(super) envp: CArray,
@@ -74,10 +78,11 @@ pub(super) struct Stage {
     pub(super) report: RawFd,
     pub(super) cwd: CString,
     pub(super) join: Option<Join>,
+    pub(super) rights: Option<&'a Rights<'a>>,
 }
 
 /// Runs the hook and reports how it ended.
-pub(super) fn enter(stage: &mut Stage) -> ! {
+pub(super) fn enter(stage: &mut Stage<'_>) -> ! {
     if let Err((what, errno)) = prepare(stage) {
         report(stage.report, what, errno as i32);
         clone::exit(1);
@@ -110,7 +115,7 @@ fn supervise(hook: RawFd) {
     }
 }
 
-fn prepare(stage: &Stage) -> Result<(), (What, Errno)> {
+fn prepare(stage: &Stage<'_>) -> Result<(), (What, Errno)> {
     let at = |what: What| move |errno: Errno| (what, errno);
     cred::set_child_subreaper(true).map_err(at(What::Isolate))?;
     if let Some(join) = &stage.join {
@@ -179,16 +184,53 @@ fn wait_for_end(timeout_ms: i32) -> bool {
     ::core::matches!(io::poll(&mut fds, timeout_ms), Ok(1..))
 }
 
-fn become_hook(stage: &mut Stage) -> ! {
-    let errno = match isolate() {
-        Ok(()) => clone::execve(&stage.path, &stage.argv, &mut stage.envp, None),
-        Err(errno) => {
-            report(REPORT, What::Isolate, errno as i32);
-            clone::exit(1)
-        }
-    };
+fn become_hook(stage: &mut Stage<'_>) -> ! {
+    let user = stage.rights.map_or(Ok(()), become_user);
+    // After the change of user, which clears the signal for the death of the parent, and
+    // before the filter, which may refuse any call.
+    let isolated = user.map_err(|errno| (What::Rights, errno)).and_then(|()| {
+        isolate().map_err(|errno| (What::Isolate, errno))?;
+        stage.rights.map_or(Ok(()), drop_rights).map_err(|errno| (What::Rights, errno))
+    });
+    if let Err((what, errno)) = isolated {
+        report(REPORT, what, errno as i32);
+        clone::exit(1);
+    }
+    let errno = clone::execve(&stage.path, &stage.argv, &mut stage.envp, None);
     report(REPORT, What::Exec, errno as i32);
     clone::exit(127)
+}
+
+fn become_user(rights: &Rights<'_>) -> Result<(), Errno> {
+    let creds = rights.creds;
+    creds::bounding_set(creds.caps.bounding).map_err(|failure| failure.errno)?;
+    let groups = if rights.deny_setgroups { None } else { Some(&creds.groups[..]) };
+    creds::become_user(creds.uid, creds.gid, groups).map_err(|failure| failure.errno)?;
+    fs::umask(creds.umask);
+    Ok(())
+}
+
+/// In the order of the process itself (see `plan::script`).
+fn drop_rights(rights: &Rights<'_>) -> Result<(), Errno> {
+    const LISTENER: u64 =
+        ::libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | ::libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+    let creds = rights.creds;
+    let load = || match rights.filter {
+        Some(filter) => {
+            seccomp::set_mode_filter(&filter.program, filter.flags & !LISTENER).map(|_| ())
+        }
+        None => Ok(()),
+    };
+    if !creds.no_new_privileges {
+        creds::raise_permitted().map_err(|failure| failure.errno)?;
+        load()?;
+    }
+    creds::drop_to(&creds.caps).map_err(|failure| failure.errno)?;
+    if creds.no_new_privileges {
+        cred::no_new_privileges()?;
+        load()?;
+    }
+    Ok(())
 }
 
 /// A session of its own: no terminal of the caller's, a process group to be killed.
