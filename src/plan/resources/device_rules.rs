@@ -112,8 +112,14 @@ fn one(given: &LinuxDeviceCgroup, field: &Field, findings: &mut Findings) -> Opt
             'm' => MKNOD,
             'r' => READ,
             'w' => WRITE,
+            // Not in the specification; runc passes over it. To deny all is to deny enough.
+            'a' if !given.allow() => {
+                findings.notice(&at, "a is for types of devices, taken as rwm");
+                ALL
+            }
             _ => {
-                findings.refuse_value(&at, given.access(), "must be made of r, w and m");
+                let text = given.access().as_deref().unwrap_or_default();
+                findings.refuse_value(&at, text, "must be made of r, w and m");
                 return None;
             }
         };
@@ -157,8 +163,16 @@ mod tests {
     }
 
     #[test]
+    fn an_access_of_all_can_only_deny() {
+        let (rules, refused) = planned(r#"[{"allow":false,"type":"c","major":1,"access":"ra"}]"#);
+        assert!(refused.is_empty());
+        assert_eq!((rules[0].allow, rules[0].access), (false, ALL));
+    }
+
+    #[test]
     fn bad_rules_are_named() {
         for (rule, field) in [
+            (r#"{"allow":true,"type":"c","access":"ra"}"#, "devices[0].access"),
             (r#"{"allow":true,"type":"c","access":"xyz"}"#, "devices[0].access"),
             (r#"{"allow":true,"type":"c"}"#, "devices[0].access"),
             (r#"{"allow":true,"type":"p","access":"r"}"#, "devices[0].type"),
