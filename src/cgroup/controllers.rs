@@ -54,7 +54,12 @@ impl Controllers {
             };
             available.retain(|name| !enabled.contains(name));
             if !available.is_empty() {
-                found.enable_at(root, level, &file, available, &mut enabled);
+                if !new.contains(&level) && has_processes(root, level) {
+                    let busy = |name| (level.to_owned(), name, Errno::EBUSY);
+                    found.failures.extend(available.into_iter().map(busy));
+                } else {
+                    found.enable_at(root, level, &file, available, &mut enabled);
+                }
             }
             available = enabled.clone();
             found.levels.push((level.to_owned(), enabled));
@@ -124,7 +129,8 @@ impl Controllers {
         };
         let hint = match errno {
             Errno::EBUSY => {
-                "there are processes in that cgroup: only its sub-cgroups may have them"
+                "there are processes in that cgroup, and only its sub-cgroups may have them: move \
+                 them down, or in a container give that one the annotation rt.cgroup.leaf"
             }
             Errno::EACCES | Errno::EPERM | Errno::EROFS => "have the controller delegated to you",
             _ => "",
@@ -145,6 +151,17 @@ impl Controllers {
         let levels: Vec<_> = self.levels.iter().map(level).collect();
         format!("cgroup.subtree_control of {}", levels.join(", "))
     }
+}
+
+/// Whether a cgroup other than the root has processes of its own. The kernel then refuses
+/// only some of the controllers; with the others it would become the root of a threaded
+/// subtree, and cgroups below it would take no process (cgroups(7), "Thread mode").
+fn has_processes(root: &OwnedFd, level: &str) -> bool {
+    let at =
+        |file: &str| if level.is_empty() { file.to_owned() } else { format!("{level}/{file}") };
+    // The root of the tree has no type.
+    let is_root = level.is_empty() && files::open_file(root, &at("cgroup.type")).is_err();
+    !is_root && files::read_short(root, &at("cgroup.procs")).is_ok_and(|text| !text.is_empty())
 }
 
 /// `+cpu +memory`

@@ -30,7 +30,7 @@ pub fn run(global: &Global, args: &Run) -> Result<ExitCode> {
     protect::ensure()?;
     let root = root::make(global)?;
     let request = request(global, &args.bundle, &root, false, args.detach)?;
-    let Created { container, mut birth, master } = parent::create(&request)?;
+    let Created { container, mut birth, master, messenger } = parent::create(&request)?;
     let started = birth.wait_until_started().and_then(|()| start::poststart(&container));
     if let Err(error) = started {
         birth.abort()?;
@@ -48,7 +48,7 @@ pub fn run(global: &Global, args: &Run) -> Result<ExitCode> {
     }
     // Others may work on the container while it runs, and also delete it.
     container.dir.unlock();
-    let exit = wait::foreground(birth.pidfd.as_fd(), master);
+    let exit = wait::foreground(birth.pidfd.as_fd(), master, messenger.as_ref());
     if exit.is_err() {
         birth.abort()?;
     }

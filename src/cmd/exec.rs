@@ -63,7 +63,7 @@ pub fn exec(global: &Global, args: &Exec) -> Result<ExitCode> {
     if args.detach {
         return Ok(ExitCode::SUCCESS);
     }
-    let exit = wait::foreground(birth.pidfd.as_fd(), master)?;
+    let exit = wait::foreground(birth.pidfd.as_fd(), master, None)?;
     signal::set_mask(birth.mask).doing(|| "restore the signal mask")?;
     Ok(ExitCode::from(exit.code() as u8))
 }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use super::birth::{self, Birth, Cradle, Event};
 use super::listener::{self, Notified};
 use super::net_devices::{self, Moved};
-use super::notify;
+use super::notify::{self, Messenger};
 use super::sources::Sources;
 use super::{Created, Request, console, hooks, idmap, limits};
 use crate::cgroup::{self, Cgroup, Driver, Fs, Placement, Systemd, stats};
@@ -32,6 +32,7 @@ pub(super) struct Attempt<'a> {
     birth: Option<Birth>,
     devices: Option<Moved>,
     master: Option<OwnedFd>,
+    messenger: Option<Messenger>,
     sources: Sources,
 }
 
@@ -42,14 +43,29 @@ impl<'a> Attempt<'a> {
         process: &'a Process,
         container: Container,
     ) -> Self {
-        let sources = Sources::default();
-        let (cgroup, birth, devices, master) = (None, None, None, None);
-        Attempt { request, plan, process, container, cgroup, birth, devices, master, sources }
+        Attempt {
+            request,
+            plan,
+            process,
+            container,
+            cgroup: None,
+            birth: None,
+            devices: None,
+            master: None,
+            messenger: None,
+            sources: Sources::default(),
+        }
     }
 
     /// From the state directory to a process that is ready.
     pub(super) fn run(&mut self, host: &Host, config: &[u8], files: Vec<OwnedFd>) -> Result<()> {
         self.container.dir.save_config(config)?;
+        if let Some(manager) = &self.request.notify_socket
+            && self.plan.notifies
+            && !self.request.detach
+        {
+            self.messenger = Some(Messenger::listen(&self.container.dir, manager)?);
+        }
 
         // 3  the cgroup is limited and guarded while it is empty
         let placement = self.make_cgroup(host)?;
@@ -296,8 +312,8 @@ impl<'a> Attempt<'a> {
 
     pub(super) fn succeed(self) -> Result<Created> {
         let gone = || Error::new("there is no child");
-        let (container, master) = (self.container, self.master);
-        Ok(Created { container, birth: self.birth.ok_or_else(gone)?, master })
+        let (container, master, messenger) = (self.container, self.master, self.messenger);
+        Ok(Created { container, birth: self.birth.ok_or_else(gone)?, master, messenger })
     }
 
     /// A process that was killed for want of memory could not say so.

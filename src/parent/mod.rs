@@ -26,6 +26,7 @@ use self::birth::Birth;
 use self::console::Socket;
 use self::fds::Passed;
 use self::handover::PidFile;
+use self::notify::Messenger;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::host::cgroup::Tree;
@@ -76,6 +77,8 @@ pub struct Created {
     pub birth: Birth,
     /// The terminal, where nobody else has got it.
     pub master: Option<OwnedFd>,
+    /// Who hands on what the program says to the service manager.
+    pub messenger: Option<Messenger>,
 }
 
 /// Makes a container. On failure nothing of it is left.
@@ -84,6 +87,11 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
     let host = Host::probe()?;
     let loaded = spec::load(&request.bundle)?;
     let tree = Tree::open()?;
+    // In the foreground, the program gets a socket of ours.
+    let own_socket = match &request.notify_socket {
+        Some(_) if !request.detach => Some(request.root.path_of(&request.id)?.join(notify::SOCKET)),
+        _ => None,
+    };
     let opts = plan::Opts {
         id: request.id.as_str(),
         bundle: &request.bundle,
@@ -95,7 +103,7 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
         setgroups_denied: host.setgroups_denied,
         cgroups: request.cgroups,
         cgroup_root: Path::new(tree.mount),
-        notify_socket: request.notify_socket.as_deref(),
+        notify_socket: own_socket.as_deref().or(request.notify_socket.as_deref()),
     };
     let (mut plan, notices) = plan::build(&loaded.spec, &opts)?;
     for notice in loaded.notices.iter().chain(&notices) {
@@ -118,7 +126,7 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
     record.namespaces = plan.namespaces.all();
     record.no_new_keyring = request.no_new_keyring;
     record.agent = listener::agent(plan.seccomp.as_ref());
-    record.notifies = plan.notifies;
+    record.notifies = plan.notifies && request.detach;
     record.deny_setgroups = plan.namespaces.deny_setgroups;
     record.no_process = process.args.is_empty();
     record.later_hooks = plan.hooks.any_after_create();

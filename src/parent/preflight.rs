@@ -18,6 +18,7 @@ use crate::plan::field::Field;
 use crate::plan::findings::Findings;
 use crate::plan::mounts::What;
 use crate::plan::namespaces::{Joined, flag, name_of};
+use crate::plan::notify;
 use crate::plan::process::Process;
 use crate::sys::{fs as files, mem, ns};
 
@@ -40,7 +41,10 @@ pub fn check(plan: &Plan, process: &Process) -> Result<Vec<OwnedFd>> {
             let path = Path::new(std::ffi::OsStr::from_bytes(source.to_bytes()));
             // An earlier entry may mount what this one copies out of the root.
             let made_later = |error: &io::Error| path.starts_with(root) && error.kind() == NotFound;
-            if let Err(error) = fs::metadata(path)
+            // That of the service manager was looked at already.
+            let known = mount.field == Field::of(notify::VARIABLE);
+            if !known
+                && let Err(error) = fs::metadata(path)
                 && !made_later(&error)
             {
                 findings.refuse_value(&mount.field.key("source"), path, text(&error));

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::notify::Messenger;
 use super::relay::Relay;
 use crate::error::{Doing, Result};
 use crate::sys::pidfd::{self, Exit};
@@ -17,9 +18,13 @@ use crate::sys::{io, mem};
 /// Its end is told by its pidfd alone: a lost SIGCHLD cannot hang anything. Signals are to
 /// be blocked since before the process was cloned, with [`Blocked::all`] or the same: then
 /// none is lost, and those that came meanwhile are handed on as well.
-pub fn foreground(init: BorrowedFd<'_>, terminal: Option<OwnedFd>) -> Result<Exit> {
+pub fn foreground(
+    init: BorrowedFd<'_>,
+    terminal: Option<OwnedFd>,
+    messenger: Option<&Messenger>,
+) -> Result<Exit> {
     let (input, output) = (stdin(), stdout());
-    relay(init, terminal, input.as_fd(), output.as_fd())
+    relay(init, terminal, messenger, input.as_fd(), output.as_fd())
         .doing(|| "wait for the container's process")
 }
 
@@ -33,6 +38,7 @@ pub fn last_words(terminal: OwnedFd) -> Result<()> {
 fn relay(
     init: BorrowedFd<'_>,
     terminal: Option<OwnedFd>,
+    messenger: Option<&Messenger>,
     stdin: BorrowedFd<'_>,
     stdout: BorrowedFd<'_>,
 ) -> Result<Exit, Errno> {
@@ -44,9 +50,14 @@ fn relay(
         let [a, b, c] = relay.as_ref().map_or(nothing, Relay::interests);
         let ended = io::interest(init.as_raw_fd(), libc::POLLIN);
         let signaled = io::interest(signals.as_raw_fd(), libc::POLLIN);
-        let mut fds = [ended, signaled, a, b, c];
+        let said = messenger.map_or(io::interest(-1, 0), Messenger::interest);
+        let mut fds = [ended, signaled, said, a, b, c];
         io::poll(&mut fds, -1)?;
-        let [ended, signaled, ready @ ..] = fds;
+        let [ended, signaled, said, ready @ ..] = fds;
+        // Also the last words.
+        if let Some(messenger) = messenger.filter(|_| said.revents | ended.revents != 0) {
+            messenger.serve();
+        }
         if ended.revents != 0 {
             break;
         }
@@ -148,7 +159,7 @@ mod tests {
     fn the_exit_code_is_that_of_the_process() {
         for (script, code) in [("exit 7", 7), ("kill -KILL $$", 137), ("true", 0)] {
             let process = shell(script, None);
-            let exit = foreground(process.as_fd(), None).expect("waited");
+            let exit = foreground(process.as_fd(), None, None).expect("waited");
             assert_eq!(exit.code(), code, "{script}");
         }
     }
@@ -162,7 +173,7 @@ mod tests {
         let (reader, output) = io::pipe().expect("a pipe");
         write(&typist, "one\ntwo");
         drop(typist);
-        let exit = relay(process.as_fd(), Some(master), input.as_fd(), output.as_fd());
+        let exit = relay(process.as_fd(), Some(master), None, input.as_fd(), output.as_fd());
         assert_eq!(exit, Ok(Exit::Code(3)));
         let shown = rest(&reader);
         assert!(shown.contains("one\r\n") && shown.contains("two"), "{shown:?}");
@@ -191,7 +202,7 @@ mod tests {
             }
             (shown, outer_master)
         });
-        let exit = relay(process.as_fd(), Some(master), outer.as_fd(), outer.as_fd());
+        let exit = relay(process.as_fd(), Some(master), None, outer.as_fd(), outer.as_fd());
         assert_eq!(exit, Ok(Exit::Code(5)));
         let (shown, _master) = typist.join().expect("typed");
         assert!(shown.contains("33 99"), "{shown:?}");
@@ -206,7 +217,7 @@ mod tests {
         let (input, _typist) = io::pipe().expect("a pipe");
         let (reader, output) = io::pipe().expect("a pipe");
         drop(reader);
-        let exit = relay(process.as_fd(), Some(master), input.as_fd(), output.as_fd());
+        let exit = relay(process.as_fd(), Some(master), None, input.as_fd(), output.as_fd());
         assert_eq!(exit, Ok(Exit::Code(4)));
     }
 
@@ -219,7 +230,7 @@ mod tests {
         let (input, _typist) = io::pipe().expect("a pipe");
         let (_reader, output) = io::pipe().expect("a pipe");
         let begun = Instant::now();
-        let exit = relay(process.as_fd(), Some(master), input.as_fd(), output.as_fd());
+        let exit = relay(process.as_fd(), Some(master), None, input.as_fd(), output.as_fd());
         assert_eq!(exit, Ok(Exit::Code(6)));
         assert!(begun.elapsed() < Duration::from_secs(5));
     }

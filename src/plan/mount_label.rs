@@ -6,14 +6,11 @@ use oci_spec::runtime::Spec;
 
 use super::field::Field;
 use super::findings::Findings;
-use super::mounts::{Mount, Parameter, What};
+use super::mounts::{CONTEXTS, Mount, Parameter, What};
 
 /// They have labels from the policy, or take no context at a mount that shares its
 /// superblock with others.
 const UNLABELLED: &[&str] = &["cgroup", "cgroup2", "mqueue", "proc", "sysfs"];
-
-/// Parameters by which a mount says its own context (mount(8), "SELinux").
-const OWN: &[&str] = &["context", "defcontext", "fscontext", "rootcontext"];
 
 /// Reads `linux.mountLabel`, and gives the mounts that have none a `context`.
 pub fn plan(spec: &Spec, mounts: &mut [Mount], findings: &mut Findings) -> Option<String> {
@@ -24,7 +21,7 @@ pub fn plan(spec: &Spec, mounts: &mut [Mount], findings: &mut Findings) -> Optio
     for mount in mounts {
         let What::FileSystem(system) = &mut mount.what else { continue };
         let has_own = |parameter: &Parameter| {
-            OWN.iter().any(|key| parameter.key.as_bytes() == key.as_bytes())
+            CONTEXTS.iter().any(|key| parameter.key.as_bytes() == key.as_bytes())
         };
         let fstype = system.fstype.to_string_lossy();
         if UNLABELLED.contains(&&*fstype) || system.parameters.iter().any(has_own) {
@@ -57,8 +54,9 @@ mod tests {
             {"destination":"/proc","type":"proc","source":"proc"},
             {"destination":"/dev","type":"tmpfs","source":"tmpfs","options":["mode=755"]},
             {"destination":"/dev/pts","type":"devpts","source":"devpts"},
-            {"destination":"/own","type":"tmpfs","source":"tmpfs","options":["context=a:b:c:s0"]},
-            {"destination":"/dev/mqueue","type":"mqueue","source":"mqueue"}]}"#;
+            {"destination":"/own","type":"tmpfs","source":"tmpfs","options":["context=\"a:b:c:s0:c3,c4\""]},
+            {"destination":"/dev/mqueue","type":"mqueue","source":"mqueue"},
+            {"destination":"/old","type":"tmpfs","options":["silent","context=\"a:b:c:s0:c3,c4\""]}]}"#;
         let spec = serde_json::from_str(text).expect("a spec");
         let mut findings = Findings::default();
         let namespaces = namespaces::plan(&spec, &mut findings);
@@ -81,8 +79,11 @@ mod tests {
             _ => None,
         };
         let label = Some(c"s:r:t:s0:c1,c2".to_owned());
-        let own = Some(c"a:b:c:s0".to_owned());
+        let own = Some(c"a:b:c:s0:c3,c4".to_owned());
         let seen: Vec<_> = mounts.iter().map(context).collect();
-        assert_eq!(seen, [None, label.clone(), label, own, None]);
+        assert_eq!(seen, [None, label.clone(), label, own.clone(), None, own]);
+        let What::FileSystem(last) = &mounts[5].what else { panic!("a tmpfs") };
+        let data = last.old.as_ref().map(|old| old.data.clone());
+        assert_eq!(data, Some(c"context=\"a:b:c:s0:c3,c4\"".to_owned()));
     }
 }

@@ -22,6 +22,9 @@ use self::read::Options;
 /// well.
 pub const NEED_NAMESPACE: &str = "needs a new mount namespace in linux.namespaces";
 
+/// Parameters by which a mount says its own SELinux context (mount(8), "SELinux").
+pub const CONTEXTS: &[&str] = &["context", "defcontext", "fscontext", "rootcontext"];
+
 /// What may be mounted below /proc: files that lxcfs and its like replace (R3).
 const BELOW_PROC: &[&str] = &[
     "proc/cpuinfo",

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::fs::DirBuilder;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use nix::errno::Errno;
@@ -59,6 +59,14 @@ impl StateRoot {
     /// Whether there is no such directory.
     pub fn is_absent(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// Where the directory of a container is, or will be.
+    pub fn path_of(&self, id: &Id) -> Result<PathBuf> {
+        let doing = || "find the path of the state root";
+        let root = self.0.as_ref().ok_or(Errno::ENOENT).doing(doing)?;
+        let link = format!("/proc/self/fd/{}", root.as_raw_fd());
+        Ok(std::fs::read_link(link).doing(doing)?.join(id.as_str()))
     }
 
     /// Makes the directory of a new container and locks it.

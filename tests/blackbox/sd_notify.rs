@@ -12,6 +12,8 @@ use std::time::Duration;
 
 tests! {
     program_speaks_to_the_service_manager: rt_only(),
+    rt_in_the_foreground_hands_on_what_is_said: rt_only(),
+    a_long_state_root_is_no_hindrance: rt_only(),
     program_in_a_user_namespace_speaks_as_well: rt_only().needs(crate::support::Need::UserNamespace),
     detached_program_becomes_the_main_process: rt_only(),
     start_does_not_wait_for_the_program: rt_only(),
@@ -66,8 +68,40 @@ fn program_speaks_to_the_service_manager(c: &Case) {
     let b = speaker(c);
     manager.rt(c, &["run", "-b", &b.save(), ID]).run().ok();
     assert_eq!(manager.hears(), "READY=1");
-    // It is not about us: whoever started rt has it as the main process.
+    // Whoever started rt has it as the main process, and so it stays.
     assert!(manager.hears_nothing());
+    c.nothing_left();
+}
+
+fn rt_in_the_foreground_hands_on_what_is_said(c: &Case) {
+    let manager = Manager::listen(c);
+    let mut b = speaker(c);
+    let said = "READY=1\nMAINPID=1\nSTATUS=it works\n";
+    b.args(&["/probe", "notify", said, "stay"]);
+    let run = manager.rt(c, &["run", "-b", &b.save(), ID]).spawn();
+    assert_eq!(manager.hears(), "READY=1\nSTATUS=it works", "1 is another process outside");
+    // Later as well, and from other processes; a message that is only about the inside is none.
+    let say = |text: &str| {
+        let env = "NOTIFY_SOCKET=/run/notify/notify.sock";
+        c.rt_cmd(&["exec", "--env", env, ID, "/probe", "notify", text]).run().ok()
+    };
+    say("FDSTORE=1");
+    say("WATCHDOG=1");
+    assert_eq!(manager.hears(), "WATCHDOG=1");
+    assert!(manager.hears_nothing());
+    c.rt(&["kill", ID, "KILL"]).ok();
+    run.wait().exits(137);
+    c.nothing_left();
+}
+
+fn a_long_state_root_is_no_hindrance(c: &Case) {
+    let manager = Manager::listen(c);
+    let root = c.state.join("r".repeat(200));
+    let (root, dir) = (root.to_string_lossy(), speaker(c).save());
+    let rt = c.bare_cmd(&["--root", &root, "run", "-b", &dir, &"i".repeat(60)]);
+    rt.env("NOTIFY_SOCKET", &manager.path).run().ok();
+    assert_eq!(manager.hears(), "READY=1");
+    fs::remove_dir(&*root).unwrap();
     c.nothing_left();
 }
 

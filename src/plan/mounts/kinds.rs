@@ -244,7 +244,9 @@ fn text_of(parameter: &Parameter) -> Vec<u8> {
     let mut text = parameter.key.to_bytes().to_vec();
     if let Some(value) = &parameter.value {
         text.push(b'=');
-        text.extend(value.to_bytes());
+        // Only a context may have commas, and mount(2) takes it in quotes then.
+        let quote: &[u8] = if value.to_bytes().contains(&b',') { b"\"" } else { b"" };
+        text.extend([quote, value.to_bytes(), quote].concat());
     }
     text
 }

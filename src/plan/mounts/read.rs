@@ -2,7 +2,7 @@
 
 use oci_spec::runtime::Mount as SpecMount;
 
-use super::Parameter;
+use super::{CONTEXTS, Parameter};
 use crate::plan::field::Field;
 use crate::plan::findings::Findings;
 use crate::plan::options::{self, Word};
@@ -88,7 +88,12 @@ impl Options {
             Some((key, value)) => (key, Some(value)),
             None => (option, None),
         };
-        if key.is_empty() || key.contains(',') || value.is_some_and(|value| value.contains(',')) {
+        // mount(8) quotes a context, which may have commas; fsconfig(2) takes it as it is.
+        let unquoted = value.and_then(|value| value.strip_prefix('"')?.strip_suffix('"'));
+        let context = unquoted.filter(|_| CONTEXTS.contains(&key));
+        let value = context.or(value);
+        let commas = context.is_none() && value.is_some_and(|value| value.contains(','));
+        if key.is_empty() || key.contains(',') || commas {
             findings.refuse_value(at, option, "must be one option, without a comma");
             return;
         }
