@@ -51,10 +51,10 @@ pub(super) fn readonly(at: &mut Place, path: &CStr) -> Result<(), Failure> {
 /// Covers a directory with an empty read-only one, and anything else with /dev/null.
 /// Both are ours: a mask that came from the container's own /dev would be what the image
 /// wants it to be (CVE-2025-31133).
-pub(super) fn mask(at: &mut Place, path: &CStr) -> Result<(), Failure> {
+pub(super) fn mask(at: &mut Place, path: &CStr, label: Option<&CStr>) -> Result<(), Failure> {
     let Some(target) = find(at, path)? else { return Ok(()) };
     let cover = match kind(target).at(Call::OpenTarget)? {
-        ::libc::S_IFDIR => empty_directory(at)?,
+        ::libc::S_IFDIR => empty_directory(at, label)?,
         _ => null_device(at)?,
     };
     mount::move_mount(cover, target).at(Call::MoveMount)?;
@@ -67,13 +67,16 @@ pub(super) fn mask(at: &mut Place, path: &CStr) -> Result<(), Failure> {
 }
 
 /// One tmpfs serves for all directories: made once, then copied.
-fn empty_directory(at: &mut Place) -> Result<RawFd, Failure> {
+fn empty_directory(at: &mut Place, label: Option<&CStr>) -> Result<RawFd, Failure> {
     if at.empty >= 0 {
         return mount::clone_tree(at.empty, c"", false).at(Call::OpenSource);
     }
     let context = mount::fsopen(c"tmpfs").at(Call::FsOpen)?;
     for (key, value) in [(c"source", c"masked"), (c"nr_inodes", c"2"), (c"mode", c"755")] {
         mount::fsconfig_set(context, key, Some(value)).at(Call::FsConfig)?;
+    }
+    if let Some(label) = label {
+        mount::fsconfig_set(context, c"context", Some(label)).at(Call::FsConfig)?;
     }
     mount::fsconfig_create(context).at(Call::FsConfigCreate)?;
     let flags = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;

@@ -5,6 +5,7 @@
 
 use ::core::prelude::rust_2024::*;
 
+use ::core::ffi::CStr;
 use ::nix::errno::Errno;
 
 use super::Place;
@@ -15,7 +16,7 @@ use crate::plan::mounts::{FileSystem, Mount, OldMount, Parameter, What};
 use crate::sync::Kind;
 use crate::sys::fs::{RESOLVE_IN_ROOT, openat2};
 use crate::sys::mount::{self, MountAttr, attr};
-use crate::sys::{RawFd, fs};
+use crate::sys::{RawFd, copy, fs};
 
 /// `PROC_SUPER_MAGIC` of `linux/magic.h`.
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
@@ -73,6 +74,9 @@ fn file_system(at: &mut Place, mount: &Mount, made: &FileSystem) -> Result<(), F
     created?;
     let tree = mount::fsmount(context, mount.attr.set).at(Call::FsMount)?;
     fs::close(context);
+    if let Some(label) = &made.label {
+        set_label(tree, label)?;
+    }
     if mount.propagation != 0 || mount.tree_propagation != 0 || !is_nothing(&mount.tree_attr) {
         set_attributes(tree, mount)?;
     }
@@ -81,6 +85,20 @@ fn file_system(at: &mut Place, mount: &Mount, made: &FileSystem) -> Result<(), F
         copyup::copy(at, target, tree)?;
     }
     attach(mount, tree, target)
+}
+
+/// The label of the root of a file system.
+fn set_label(tree: RawFd, label: &CStr) -> Result<(), Failure> {
+    let flags = ::libc::O_RDONLY | ::libc::O_DIRECTORY;
+    let root = fs::openat(tree, c".", flags, 0).at(Call::Label)?;
+    let labelled = copy::fsetxattr(root, c"security.selinux", label.to_bytes_with_nul());
+    fs::close(root);
+    match labelled {
+        // The mqueue of a user namespace was made before it had ids: nobody there owns it, and
+        // it keeps the label that the policy gives it.
+        Err(Errno::EPERM) => Ok(()),
+        other => other.at(Call::Label),
+    }
 }
 
 /// The file system by mount(2), which attaches at once: to the working directory, which is
@@ -101,6 +119,9 @@ fn old_mount(
     if inherit_mode {
         let mode = fs::fstat(target).at(Call::OpenTarget)?.st_mode & 0o7777;
         fs::fchmodat(tree, c".", mode).at(Call::Mount)?;
+    }
+    if let Some(label) = &made.label {
+        set_label(tree, label)?;
     }
     set_attributes(tree, mount)?;
     if made.copy_up {

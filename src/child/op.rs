@@ -116,7 +116,12 @@ pub enum Op {
     /// Makes everything at a path of the container read-only.
     ReadonlyPath(CString),
     /// Hides what is at a path of the container.
-    MaskPath(CString),
+    MaskPath {
+        /// The path.
+        path: CString,
+        /// The SELinux context of what covers a directory.
+        label: Option<CString>,
+    },
     /// Makes the root read-only.
     ReadonlyRoot,
     /// Closes what is of the host, makes the container's root the root, drops the old.
@@ -276,7 +281,7 @@ impl Op {
             Op::AwaitHooks => at.ask(Kind::Hooks, 0).map(|_| ()),
             Op::LateReadonly(path) => guard::late_readonly(at, path),
             Op::ReadonlyPath(path) => guard::readonly(at, path),
-            Op::MaskPath(path) => guard::mask(at, path),
+            Op::MaskPath { path, label } => guard::mask(at, path, label.as_deref()),
             Op::ReadonlyRoot => guard::readonly_root(at),
             Op::Pivot { shared } => root::pivot(at, *shared),
             Op::Chroot { unmount } => root::chroot(at, unmount),

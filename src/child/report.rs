@@ -30,6 +30,7 @@ pub enum Call {
     FsReconfigure,
     Gate,
     Keyctl,
+    Label,
     Listener,
     Lookup,
     MakeDirectory,
@@ -73,6 +74,7 @@ impl Call {
             Call::FsReconfigure => "fsconfig: change the file system",
             Call::Gate => "wait for start",
             Call::Keyctl => "keyctl",
+            Call::Label => "set the SELinux label",
             Call::Listener => "nobody took the seccomp listener",
             Call::Lookup => "look up the program",
             Call::MakeDirectory => "make the directory in the container's root",
@@ -101,7 +103,7 @@ impl Call {
 
     /// The inverse of `as u8`, for the parent.
     pub fn from_byte(byte: u8) -> Self {
-        const ALL: [Call; 37] = [
+        const ALL: [Call; 38] = [
             Call::None,
             Call::Chdir,
             Call::Chown,
@@ -116,6 +118,7 @@ impl Call {
             Call::FsReconfigure,
             Call::Gate,
             Call::Keyctl,
+            Call::Label,
             Call::Listener,
             Call::Lookup,
             Call::MakeDirectory,

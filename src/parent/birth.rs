@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use crate::child::{self, Call, Op, Script};
+use crate::child::{self, Call, Op, Script, Step};
 use crate::error::{Doing, Error, Result, errno_text};
 use crate::host::mounts;
 use crate::plan::field::Field;
@@ -288,10 +288,18 @@ impl Birth {
         {
             return error.hint(mounts::too_revealing(&mount.shown_source()));
         }
+        if call == Call::Exec && self.changes_selinux_label() {
+            return error.hint("the SELinux policy may not let rt start this program with that label; with\n                 noNewPrivileges it needs nnp_transition");
+        }
         match hint(call, errno, self.script.name(index)) {
             Some(hint) => error.hint(hint),
             None => error,
         }
+    }
+
+    fn changes_selinux_label(&self) -> bool {
+        let is_write = |step: &Step| matches!(&step.op, Op::WriteProc { path, .. } if path.as_c_str() == c"self/attr/exec");
+        self.script.steps.iter().any(is_write)
     }
 
     /// In the words that engines look for.

@@ -78,10 +78,11 @@ fn security_modules(plan: &Plan, process: &Process, findings: &mut Findings) {
     if process.apparmor.is_some() && !lsm::apparmor() {
         findings.refuse(&Field::of("process.apparmorProfile"), "AppArmor is not enabled here");
     }
-    for (field, label) in
-        [("process.selinuxLabel", &process.selinux), ("linux.mountLabel", &plan.mount_label)]
-    {
-        if label.is_some() && !lsm::selinux() {
+    for (field, given) in [
+        ("process.selinuxLabel", process.selinux.is_some()),
+        ("linux.mountLabel", plan.mount_label.is_some()),
+    ] {
+        if given && !lsm::selinux() {
             findings.refuse(&Field::of(field), "SELinux is not enabled here");
         }
     }

@@ -113,7 +113,7 @@ pub struct Plan {
     /// System call filter.
     pub seccomp: Option<Filter>,
     /// SELinux label of the mounts.
-    pub mount_label: Option<String>,
+    pub mount_label: Option<CString>,
     /// Hooks.
     pub hooks: hooks::Hooks,
     /// Its cgroup; none when it stays in that of the caller.

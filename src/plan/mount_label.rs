@@ -8,12 +8,11 @@ use super::field::Field;
 use super::findings::Findings;
 use super::mounts::{CONTEXTS, Mount, Parameter, What};
 
-/// They have labels from the policy, or take no context at a mount that shares its
-/// superblock with others.
-const UNLABELLED: &[&str] = &["cgroup", "cgroup2", "mqueue", "proc", "sysfs"];
+/// They have labels from the policy.
+const UNLABELLED: &[&str] = &["cgroup", "cgroup2", "proc", "sysfs"];
 
 /// Reads `linux.mountLabel`, and gives the mounts that have none a `context`.
-pub fn plan(spec: &Spec, mounts: &mut [Mount], findings: &mut Findings) -> Option<String> {
+pub fn plan(spec: &Spec, mounts: &mut [Mount], findings: &mut Findings) -> Option<CString> {
     let given = spec.linux().as_ref()?.mount_label().as_deref();
     let label = given.filter(|label| !label.is_empty())?;
     let field = Field::of("linux.mountLabel");
@@ -27,6 +26,11 @@ pub fn plan(spec: &Spec, mounts: &mut [Mount], findings: &mut Findings) -> Optio
         if UNLABELLED.contains(&&*fstype) || system.parameters.iter().any(has_own) {
             continue;
         }
+        if fstype == "mqueue" {
+            // Its superblock is that of the ipc namespace, which is mounted already.
+            system.label = Some(value.clone());
+            continue;
+        }
         let (key, value) = (c"context".to_owned(), Some(value.clone()));
         system.parameters.push(Parameter { key, value, field: field.clone() });
         if let Some(old) = &mut system.old {
@@ -37,7 +41,7 @@ pub fn plan(spec: &Spec, mounts: &mut [Mount], findings: &mut Findings) -> Optio
             old.data = CString::new(data).unwrap_or_default();
         }
     }
-    Some(label.to_owned())
+    Some(value)
 }
 
 #[cfg(test)]
@@ -69,7 +73,8 @@ mod tests {
             notify_socket: None,
         };
         let mut mounts = mounts::plan(&spec, around, &mut findings);
-        assert_eq!(plan(&spec, &mut mounts, &mut findings).as_deref(), Some("s:r:t:s0:c1,c2"));
+        let label = Some(c"s:r:t:s0:c1,c2".to_owned());
+        assert_eq!(plan(&spec, &mut mounts, &mut findings), label);
         assert!(findings.violations.is_empty(), "{findings:?}");
         let context = |mount: &Mount| match &mount.what {
             What::FileSystem(system) => {
@@ -78,10 +83,11 @@ mod tests {
             }
             _ => None,
         };
-        let label = Some(c"s:r:t:s0:c1,c2".to_owned());
         let own = Some(c"a:b:c:s0:c3,c4".to_owned());
         let seen: Vec<_> = mounts.iter().map(context).collect();
-        assert_eq!(seen, [None, label.clone(), label, own.clone(), None, own]);
+        assert_eq!(seen, [None, label.clone(), label.clone(), own.clone(), None, own]);
+        let What::FileSystem(queue) = &mounts[4].what else { panic!("a mqueue") };
+        assert_eq!(queue.label, label);
         let What::FileSystem(last) = &mounts[5].what else { panic!("a tmpfs") };
         let data = last.old.as_ref().map(|old| old.data.clone());
         assert_eq!(data, Some(c"context=\"a:b:c:s0:c3,c4\"".to_owned()));

@@ -104,6 +104,8 @@ pub struct FileSystem {
     pub inherit_mode: bool,
     /// A tmpfs starts with a copy of what it covers.
     pub copy_up: bool,
+    /// SELinux label of its root, for a type that takes no `context`.
+    pub label: Option<CString>,
     /// By mount(2), for what fsconfig(2) cannot say.
     pub old: Option<OldMount>,
 }

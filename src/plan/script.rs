@@ -317,7 +317,8 @@ fn root(steps: &mut Steps, plan: &Plan, process: &Process, setup: &InitSetup) {
         steps.for_field(Op::ReadonlyPath(guarded.path.clone()), &guarded.field);
     }
     for guarded in &rootfs.masked {
-        steps.for_field(Op::MaskPath(guarded.path.clone()), &guarded.field);
+        let (path, label) = (guarded.path.clone(), plan.mount_label.clone());
+        steps.for_field(Op::MaskPath { path, label }, &guarded.field);
     }
     for mount in plan.mounts.iter().filter(|mount| mount.late_readonly) {
         steps.for_field(Op::LateReadonly(mount.target.clone()), &mount.field);

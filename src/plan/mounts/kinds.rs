@@ -118,6 +118,7 @@ impl Planner<'_> {
             parameters: vec![source],
             inherit_mode: false,
             copy_up: false,
+            label: None,
             old: None,
         })
     }
@@ -140,6 +141,7 @@ impl Planner<'_> {
             parameters: source.map(named).into_iter().chain(options).collect(),
             inherit_mode: fstype == "tmpfs" && !has_mode,
             copy_up: read.copy_up.is_some(),
+            label: None,
             old,
         }
     }
