@@ -28,8 +28,11 @@ const PID_FS_MAGIC: i64 = 0x5049_4446;
 
 /// What tells this process from every other of this boot, if the kernel can.
 fn inode(pidfd: &OwnedFd) -> Result<Option<u64>, Errno> {
-    if fs::fs_magic(pidfd.as_raw_fd())? != PID_FS_MAGIC {
-        return Ok(None);
+    match fs::fs_magic(pidfd.as_raw_fd()) {
+        Ok(PID_FS_MAGIC) => {}
+        // A SELinux policy may be older than pidfs.
+        Ok(_) | Err(Errno::EACCES) => return Ok(None),
+        Err(errno) => return Err(errno),
     }
     fs::fstat(pidfd.as_raw_fd()).map(|stat| Some(stat.st_ino))
 }
@@ -77,8 +80,9 @@ impl Process {
             Err(Errno::ESRCH) => return Ok(None),
             other => other.doing(|| format!("open process {}", self.pid))?,
         };
-        if self.inode.is_some()
-            && inode(&fd).doing(|| format!("look at process {}", self.pid))? != self.inode
+        if let Some(known) = self.inode
+            && let Some(found) = inode(&fd).doing(|| format!("look at process {}", self.pid))?
+            && found != known
         {
             return Ok(None);
         }
