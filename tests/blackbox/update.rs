@@ -22,6 +22,9 @@ tests! {
     huge_pages_are_limited_with_their_reservations: needs(Need::Controller("hugetlb")),
     unified_values_come_last: anyone().needs(Need::Controller("memory")),
     all_or_nothing: anyone().needs(Need::Controller("memory")).rt_only(),
+    a_failing_call_changes_nothing:
+        anyone().needs(Need::Controller("memory")).needs(Need::Tool("strace")).rt_only().takes(240),
+    a_state_that_cannot_be_kept_changes_nothing: anyone().needs(Need::Controller("pids")).rt_only(),
     a_later_update_knows_the_earlier: anyone().needs(Need::Controller("memory")),
     what_cannot_be_is_refused_by_name: rt_only(),
     created_running_and_paused_but_not_stopped: anyone().needs(Need::Controller("pids")),
@@ -220,7 +223,9 @@ fn an_idle_cgroup_gets_its_weight_back(c: &Case) {
     assert_eq!(g.read("cpu.idle"), "1", "not touched");
     update_with(c, json!({"cpu": {"idle": 0}})).ok();
     assert_eq!(g.read("cpu.weight"), weight);
-    update(c, &["--cpu-idle", "1"]).ok();
+    let out = update(c, &["--cpu-idle", "1", "--cpu-share", "200"]).ok();
+    assert!(out.err().contains("unable to apply both"), "{}", out.err());
+    assert_eq!(g.read("cpu.idle"), "1");
     update(c, &["--cpu-share", "1024"]).ok();
     assert_eq!((g.read("cpu.idle"), g.read("cpu.weight")), ("0".into(), "100".into()));
     c.down();
@@ -289,9 +294,70 @@ fn all_or_nothing(c: &Case) {
     let out = update_with(c, resources).fails("this kernel has no memory.nosuchfile");
     assert!(out.err().contains("unified[\"memory.nosuchfile\"] in resources"), "{}", out.err());
     assert_eq!(all(), before);
+    // Memory is the last that is written; what comes behind it takes it back too.
+    let resources = json!({"memory": {"limit": 32 * M}, "unified": {"memory.max": "nonsense"}});
+    update_with(c, resources).fails("to nonsense");
+    assert_eq!(all(), before);
     // It was not remembered either.
     update(c, &["--cpu-period", "200000"]).ok();
     assert_eq!(g.read("cpu.max"), "50000 200000");
+    c.down();
+}
+
+/// Each of the first calls by which values are read and written fails once.
+fn a_failing_call_changes_nothing(c: &Case) {
+    let old = json!({"memory": {"limit": 64 * M}, "pids": {"limit": 20},
+                     "cpu": {"quota": 50_000, "period": 100_000, "burst": 20_000}});
+    let new = json!({"memory": {"limit": 32 * M, "reservation": 8 * M}, "pids": {"limit": 30},
+                     "cpu": {"quota": 20_000, "burst": 10_000, "shares": 2}});
+    let g = up(c, old.clone());
+    let all = || {
+        [
+            "memory.max",
+            "memory.high",
+            "memory.low",
+            "pids.max",
+            "cpu.max",
+            "cpu.max.burst",
+            "cpu.weight",
+        ]
+        .map(|file| g.read(file))
+    };
+    let before = all();
+    let text = new.to_string();
+    let mut failed = 0;
+    let calls = [("write", 12), ("openat2", 30), ("renameat", 1), ("pread64", 2)];
+    for (call, count) in calls {
+        for occurrence in 1..=count {
+            let fault = format!("--inject={call}:error=EIO:when={occurrence}");
+            let cmd = c.rt_cmd(&["update", "-r", "-", ID]).input(text.as_bytes());
+            let out = cmd.through(&["strace", "-o", "/dev/null", &fault]).run();
+            assert!(!out.timed_out && !out.err().contains("panicked"), "{fault}: {}", out.how());
+            if out.code == Some(0) {
+                // Behind the last change, or where a failure does not matter.
+                update_with(c, old.clone()).ok();
+                update_with(c, json!({"memory": {"reservation": 0}, "cpu": {"shares": 1024}})).ok();
+                update_with(c, json!({"unified": {"memory.low": "0"}})).ok();
+            } else {
+                failed += 1;
+            }
+            assert_eq!(all(), before, "{fault}: {}", out.err());
+        }
+    }
+    assert!(failed > 12, "{failed} faults had an effect");
+    c.down();
+}
+
+fn a_state_that_cannot_be_kept_changes_nothing(c: &Case) {
+    let g = up(c, json!({"pids": {"limit": 20}}));
+    // In the way of the new file.
+    let blocked = c.state.join(ID).join(".resources.json.new");
+    fs::create_dir_all(blocked.join("x")).unwrap();
+    update(c, &["--pids-limit", "30"]).fails("resources.json");
+    assert_eq!(g.read("pids.max"), "20");
+    fs::remove_dir_all(blocked).unwrap();
+    update(c, &["--pids-limit", "30"]).ok();
+    assert_eq!(g.read("pids.max"), "30");
     c.down();
 }
 

@@ -75,17 +75,14 @@ pub fn plan(
     let complete = complete(old, given, now);
     let root = Field::root();
     let mut settings = settings(&complete, &root, findings);
-    let idle = complete.cpu().as_ref().and_then(LinuxCpu::idle);
     let limit_given =
         given.memory().as_ref().and_then(LinuxMemory::limit).is_some_and(|limit| limit != 0);
-    let memory = root.key("memory");
-    settings.retain(|setting| match setting.file.as_str() {
+    if !limit_given {
         // Only there to compute what remains for swap.
-        "memory.max" => limit_given || setting.field != memory.key("limit"),
-        // An idle cgroup has no weight; it gets that of its shares when it is idle no more.
-        "cpu.weight" => idle != Some(1) || setting.field != root.key("cpu").key("shares"),
-        _ => true,
-    });
+        let limit = root.key("memory").key("limit");
+        settings.retain(|setting| setting.file != "memory.max" || setting.field != limit);
+    }
+    weigh(&mut settings, given, now, findings);
     settings.sort_by_key(|setting| rank(setting, now));
     let check = complete
         .memory()
@@ -99,6 +96,39 @@ pub fn plan(
             with_swap: memory.swap().and_then(|swap| u64::try_from(swap).ok()).filter(|s| *s > 0),
         }),
     }
+}
+
+/// The kernel takes no weight of a cgroup that is idle. One that is to be so gets that of its
+/// shares when it is idle no more; and who asks for a weight asks for more than what is left
+/// over.
+fn weigh(
+    settings: &mut Vec<Setting>,
+    given: &LinuxResources,
+    now: &CpuNow,
+    findings: &mut Findings,
+) {
+    let last = |file: &str| settings.iter().rev().find(|setting| setting.file == file);
+    let Some(weight) = last("cpu.weight").cloned() else { return };
+    match last("cpu.idle").map(|idle| idle.value.as_str()) {
+        Some("1") => {
+            if gives_weight(given) {
+                let text = "unable to apply both a weight and cpu.idle: the cgroup becomes idle";
+                findings.notice(&weight.field, text);
+            }
+            settings.retain(|setting| setting.file != "cpu.weight");
+        }
+        None if now.idle => {
+            let (file, value) = ("cpu.idle".to_owned(), "0".to_owned());
+            settings.push(Setting { file, value, ..weight });
+        }
+        _ => {}
+    }
+}
+
+fn gives_weight(given: &LinuxResources) -> bool {
+    let shares = given.cpu().as_ref().and_then(LinuxCpu::shares);
+    shares.is_some_and(|shares| shares != 0)
+        || given.unified().as_ref().is_some_and(|files| files.contains_key("cpu.weight"))
 }
 
 /// A weight is only taken when the cgroup is not idle, a burst must not be above the quota
@@ -139,11 +169,8 @@ fn complete(old: &LinuxResources, given: &LinuxResources, now: &CpuNow) -> Linux
             cpu.set_quota(Some(now.quota));
             cpu.set_period(Some(now.period));
         }
-        match (shares(&cpu), cpu.idle()) {
-            (None, Some(_)) => drop(cpu.set_shares(old.cpu().as_ref().and_then(shares))),
-            // Who asks for a share asks for more than what is left over.
-            (Some(_), None) if now.idle => drop(cpu.set_idle(Some(0))),
-            _ => {}
+        if cpu.idle().is_some() && shares(&cpu).is_none() {
+            cpu.set_shares(old.cpu().as_ref().and_then(shares));
         }
         complete.set_cpu(Some(cpu));
     }
@@ -157,7 +184,16 @@ pub fn merge(old: &LinuxResources, given: &LinuxResources, now: &CpuNow) -> Linu
         all.set_memory(Some(merge_memory(old.memory().unwrap_or_default(), memory)));
     }
     if let Some(cpu) = given.cpu() {
-        all.set_cpu(Some(merge_cpu(old.cpu().clone().unwrap_or_default(), cpu, now)));
+        all.set_cpu(Some(merge_cpu(old.cpu().clone().unwrap_or_default(), cpu)));
+    }
+    let gives_idle = given.cpu().as_ref().is_some_and(|cpu| cpu.idle().is_some());
+    if now.idle
+        && gives_weight(given)
+        && !gives_idle
+        && let Some(mut cpu) = all.cpu().clone()
+    {
+        cpu.set_idle(None);
+        all.set_cpu(Some(cpu));
     }
     if given.pids().is_some() {
         all.set_pids(*given.pids());
@@ -209,14 +245,14 @@ fn merge_memory(mut all: LinuxMemory, given: &LinuxMemory) -> LinuxMemory {
     all
 }
 
-fn merge_cpu(mut all: LinuxCpu, given: &LinuxCpu, now: &CpuNow) -> LinuxCpu {
+fn merge_cpu(mut all: LinuxCpu, given: &LinuxCpu) -> LinuxCpu {
     let shares = given.shares().filter(|shares| *shares != 0);
     let period = given.period().filter(|period| *period != 0);
     let list = |given: &Option<String>, old: &Option<String>| {
         given.clone().filter(|list| !list.is_empty()).or(old.clone())
     };
     let (cpus, mems) = (list(given.cpus(), all.cpus()), list(given.mems(), all.mems()));
-    all.set_idle(given.idle().or(all.idle().filter(|_| shares.is_none() || !now.idle)));
+    all.set_idle(given.idle().or(all.idle()));
     all.set_shares(shares.or(all.shares()));
     all.set_period(period.or(all.period()));
     all.set_quota(set(given.quota()).or(all.quota()));
@@ -312,6 +348,8 @@ mod tests {
         let table: &[(&str, &[&str])] = &[
             (r#"{"cpu":{"shares":2}}"#, &["cpu.idle=0", "cpu.weight=1"]),
             (r#"{"cpu":{"idle":0}}"#, &["cpu.idle=0", "cpu.weight=100"]),
+            (r#"{"unified":{"cpu.weight":"8"}}"#, &["cpu.idle=0", "cpu.weight=8"]),
+            (r#"{"unified":{"cpu.weight":"8","cpu.idle":"1"}}"#, &["cpu.idle=1"]),
             (r#"{"cpu":{"quota":10000}}"#, &["cpu.max=10000 100000", "cpu.max.burst=20000", "refused cpu.burst"]),
             (r#"{"cpu":{"quota":10000,"burst":0}}"#, &["cpu.max.burst=0", "cpu.max=10000 100000"]),
             (r#"{"cpu":{"quota":90000,"burst":60000}}"#, &["cpu.max=90000 100000", "cpu.max.burst=60000"]),
