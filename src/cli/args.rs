@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+
+use super::values::{Bytes, Interval, UserIds, number, own_id};
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -197,30 +198,6 @@ pub struct Delete {
     pub id: String,
 }
 
-/// The ids given to `exec --user`: `UID[:GID]` in decimal digits.
-///
-/// Names are not looked up, and nothing is guessed: a reader that stops at the first
-/// character it does not know turns `1x` or an empty string into some user
-/// (CVE-2026-30892, CVE-2016-3697).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UserIds {
-    /// User id.
-    pub uid: u32,
-    /// Group id.
-    pub gid: Option<u32>,
-}
-
-impl FromStr for UserIds {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            None => Ok(UserIds { uid: own_id(text)?, gid: None }),
-            Some((uid, gid)) => Ok(UserIds { uid: own_id(uid)?, gid: Some(own_id(gid)?) }),
-        }
-    }
-}
-
 /// `rt exec`.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Exec {
@@ -333,24 +310,6 @@ pub struct Spec {
 #[derive(Debug, Clone, Default, Args)]
 pub struct Features {}
 
-/// A number in decimal digits and nothing else: no sign, no space, no leading zero that
-/// another reader takes for octal.
-fn number(text: &str) -> Result<u32, String> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits || (text.len() > 1 && text.starts_with('0')) {
-        return Err("expected a number in decimal digits".to_owned());
-    }
-    text.parse().map_err(|_| "must be below 4294967296".to_owned())
-}
-
-/// A user or group id. 4294967295 is `(uid_t) -1`: the kernel would keep the caller's.
-fn own_id(text: &str) -> Result<u32, String> {
-    match number(text)? {
-        u32::MAX => Err("must be below 4294967295".to_owned()),
-        id => Ok(id),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -397,86 +356,6 @@ mod tests {
         assert_eq!("0".parse(), Ok(Rootless::False));
         assert_eq!("auto".parse(), Ok(Rootless::Auto));
         assert!("maybe".parse::<Rootless>().is_err());
-    }
-}
-
-/// A number of bytes as people write it: `512M`, `1.5g`, `64 MiB`, or -1 for no limit.
-/// Units are powers of 1024.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bytes(pub i64);
-
-impl FromStr for Bytes {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "-1" {
-            return Ok(Bytes(-1));
-        }
-        let wrong = || format!("{text:?} is not a size like 512M, or -1");
-        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
-        let unit = text[digits.len()..].trim().to_ascii_lowercase();
-        let unit = unit.strip_suffix("ib").or(unit.strip_suffix('b')).unwrap_or(&unit);
-        let shift = match unit {
-            "" => 0,
-            "k" => 10,
-            "m" => 20,
-            "g" => 30,
-            "t" => 40,
-            "p" => 50,
-            _ => return Err(wrong()),
-        };
-        let good = |c: char| c.is_ascii_digit() || c == '.';
-        if digits.is_empty() || !digits.chars().all(good) {
-            return Err(wrong());
-        }
-        let bytes = match digits.parse::<i64>() {
-            Ok(number) => number.checked_mul(1 << shift),
-            Err(_) => {
-                let bytes = digits.parse::<f64>().map_err(|_| wrong())? * (1_i64 << shift) as f64;
-                (bytes < i64::MAX as f64).then_some(bytes as i64)
-            }
-        };
-        bytes.map(Bytes).ok_or_else(wrong)
-    }
-}
-
-/// A time as Go writes it: `100ms`, `1.5s`, `1m30s`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Interval(pub Duration);
-
-impl Default for Interval {
-    fn default() -> Self {
-        Interval(Duration::from_secs(5))
-    }
-}
-
-impl FromStr for Interval {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not a time like 100ms, 5s or 1m30s");
-        let (mut rest, mut seconds) = (text, 0.0);
-        while !rest.is_empty() {
-            let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
-            let number: f64 = rest[..digits].parse().map_err(|_| wrong())?;
-            rest = &rest[digits..];
-            let unit = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-            seconds += number
-                * match &rest[..unit] {
-                    "ns" => 1e-9,
-                    "us" | "µs" | "μs" => 1e-6,
-                    "ms" => 1e-3,
-                    "s" => 1.0,
-                    "m" => 60.0,
-                    "h" => 3600.0,
-                    _ => return Err(wrong()),
-                };
-            rest = &rest[unit..];
-        }
-        match Duration::try_from_secs_f64(seconds) {
-            Ok(time) if !time.is_zero() => Ok(Interval(time)),
-            _ => Err("duration interval must be greater than 0".to_owned()),
-        }
     }
 }
 

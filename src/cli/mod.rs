@@ -5,6 +5,7 @@
 pub mod args;
 mod flags;
 pub mod log;
+pub mod values;
 
 use std::ffi::OsString;
 

@@ -3,9 +3,8 @@ use std::path::{Path, PathBuf};
 
 use std::time::Duration;
 
-use super::args::{
-    Bytes, CgroupManager, Interval, ListFormat, LogFormat, LogLevel, Rootless, UserIds,
-};
+use super::args::{CgroupManager, ListFormat, LogFormat, LogLevel, Rootless};
+use super::values::{Bytes, Interval, UserIds};
 use super::*;
 
 fn parse_words(line: &str) -> Result<Cli, Refused> {

@@ -5,7 +5,8 @@ use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxRes
 use super::not_running;
 use crate::cgroup::update::{Applied, apply, cpu_now};
 use crate::cgroup::{Cgroup, systemd};
-use crate::cli::args::{Bytes, Update};
+use crate::cli::args::Update;
+use crate::cli::values::Bytes;
 use crate::error::{Error, Kind, Result};
 use crate::plan::field::Field;
 use crate::plan::findings::Findings;

@@ -4,7 +4,7 @@ use crate::support::cgroup::Group;
 use crate::support::cmd::wait_until;
 use crate::support::{Case, ID, Need};
 use crate::tests;
-use crate::update::on_disk;
+use crate::update_memory::on_disk;
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -70,6 +70,8 @@ mod system;
 mod systemd;
 mod terminal;
 mod update;
+mod update_memory;
+mod update_whole;
 
 use std::process::ExitCode;
 
@@ -101,6 +103,8 @@ fn all() -> Vec<support::Test> {
         cgroups::tests(),
         delegation::tests(),
         update::tests(),
+        update_memory::tests(),
+        update_whole::tests(),
         events::tests(),
         limits::tests(),
         removal::tests(),

@@ -2,7 +2,7 @@
 
 use crate::support::bundle::Bundle;
 use crate::support::cgroup::Group;
-use crate::support::cmd::{Out, wait_until};
+use crate::support::cmd::Out;
 use crate::support::{Case, ID, Need, worker};
 use crate::tests;
 use serde_json::{Value, json};
@@ -18,48 +18,38 @@ tests! {
     quota_and_period_are_kept_for_each_other: anyone().needs(Need::Controller("cpu")),
     burst_stays_within_the_quota: anyone().needs(Need::Controller("cpu")).rt_only(),
     an_idle_cgroup_gets_its_weight_back: anyone().needs(Need::Controller("cpu")).rt_only(),
-    swap_is_counted_with_memory: anyone().needs(Need::Controller("memory")),
     huge_pages_are_limited_with_their_reservations: needs(Need::Controller("hugetlb")),
     unified_values_come_last: anyone().needs(Need::Controller("memory")),
-    all_or_nothing: anyone().needs(Need::Controller("memory")).rt_only(),
-    a_failing_call_changes_nothing:
-        anyone().needs(Need::Controller("memory")).needs(Need::Tool("strace")).rt_only().takes(240),
-    a_state_that_cannot_be_kept_changes_nothing: anyone().needs(Need::Controller("pids")).rt_only(),
     a_later_update_knows_the_earlier: anyone().needs(Need::Controller("memory")),
     what_cannot_be_is_refused_by_name: rt_only(),
     created_running_and_paused_but_not_stopped: anyone().needs(Need::Controller("pids")),
     without_anything_to_change_nothing_happens,
-    devices_are_replaced_when_they_are_given: rt_only(),
-    devices_that_stay_the_same_are_left_alone: needs(Need::Tool("strace")).rt_only(),
     a_cgroup_that_was_there_is_updated_and_said_so:
         needs(Need::Controller("pids")).needs(Need::FileDriver).rt_only(),
     rdt_needs_a_group: rt_only(),
-    page_cache_goes_before_processes: anyone().needs(Need::Controller("memory")).takes(180).rt_only(),
-    a_limit_below_what_is_in_use_is_rejected_when_asked: anyone().needs(Need::Controller("memory")).rt_only(),
-    a_limit_that_cannot_be_met_kills: anyone().needs(Need::Controller("memory")).rt_only(),
     update_without_the_controller_names_it: needs(Need::NoController("memory")).rt_only(),
     an_ordinary_user_without_a_cgroup_is_told: rootless().needs(Need::FileDriver).rt_only(),
 }
 
 /// A container that sleeps under these resources.
-fn up(c: &Case, resources: Value) -> Group {
+pub fn up(c: &Case, resources: Value) -> Group {
     let mut b = c.bundle();
     limit(&mut b, resources);
     c.up(b.args(&["/probe", "sleep"]));
     Group::of(c)
 }
 
-fn limit(b: &mut Bundle, resources: Value) {
+pub fn limit(b: &mut Bundle, resources: Value) {
     for (key, value) in resources.as_object().unwrap() {
         b.set(&format!("/linux/resources/{key}"), value.clone());
     }
 }
 
-fn update(c: &Case, args: &[&str]) -> Out {
+pub fn update(c: &Case, args: &[&str]) -> Out {
     c.rt_cmd(&["update"]).args(args).arg(ID).run()
 }
 
-fn update_with(c: &Case, resources: Value) -> Out {
+pub fn update_with(c: &Case, resources: Value) -> Out {
     c.rt_cmd(&["update", "-r", "-", ID]).input(resources.to_string().as_bytes()).run()
 }
 
@@ -231,25 +221,6 @@ fn an_idle_cgroup_gets_its_weight_back(c: &Case) {
     c.down();
 }
 
-fn swap_is_counted_with_memory(c: &Case) {
-    let g = up(c, json!({"memory": {"limit": 32 * M, "swap": 80 * M}}));
-    g.need(c, &["memory.swap.max"]);
-    for (args, memory, swap) in [
-        (&["--memory", "50M"][..], 50 * M, (30 * M).to_string()),
-        (&["--memory-swap", "-1"], 50 * M, "max".into()),
-        (&["--memory", "30M", "--memory-swap", "50M"], 30 * M, (20 * M).to_string()),
-        (&["--memory", "60M", "--memory-swap", "80M"], 60 * M, (20 * M).to_string()),
-    ] {
-        update(c, args).ok();
-        let now = (g.number("memory.max"), g.read("memory.swap.max"));
-        assert_eq!(now, (memory, swap), "{args:?}");
-    }
-    update(c, &["--memory", "90M"]).fails("swap");
-    update(c, &["--memory", "-1"]).ok();
-    assert_eq!((g.read("memory.max"), g.read("memory.swap.max")), ("max".into(), "max".into()));
-    c.down();
-}
-
 fn huge_pages_are_limited_with_their_reservations(c: &Case) {
     let g = up(c, json!({}));
     g.need(c, &["hugetlb.2MB.max"]);
@@ -273,91 +244,6 @@ fn unified_values_come_last(c: &Case) {
     update_with(c, resources).ok();
     assert_eq!((g.number("memory.max"), g.number("memory.high")), (48 * M, 44 * M));
     assert_eq!(g.read("memory.oom.group"), "1");
-    c.down();
-}
-
-fn all_or_nothing(c: &Case) {
-    let g = up(
-        c,
-        json!({"memory": {"limit": 64 * M}, "pids": {"limit": 20},
-               "cpu": {"quota": 50_000, "period": 100_000}}),
-    );
-    let all = || {
-        ["memory.max", "memory.high", "memory.low", "pids.max", "cpu.max", "cpu.weight"]
-            .map(|file| g.read(file))
-    };
-    let before = all();
-    let resources = json!({
-        "memory": {"limit": 32 * M, "reservation": 8 * M}, "pids": {"limit": 30},
-        "cpu": {"quota": 20_000, "shares": 2}, "unified": {"memory.nosuchfile": "1"},
-    });
-    let out = update_with(c, resources).fails("this kernel has no memory.nosuchfile");
-    assert!(out.err().contains("unified[\"memory.nosuchfile\"] in resources"), "{}", out.err());
-    assert_eq!(all(), before);
-    // Memory is the last that is written; what comes behind it takes it back too.
-    let resources = json!({"memory": {"limit": 32 * M}, "unified": {"memory.max": "nonsense"}});
-    update_with(c, resources).fails("to nonsense");
-    assert_eq!(all(), before);
-    // It was not remembered either.
-    update(c, &["--cpu-period", "200000"]).ok();
-    assert_eq!(g.read("cpu.max"), "50000 200000");
-    c.down();
-}
-
-/// Each of the first calls by which values are read and written fails once.
-fn a_failing_call_changes_nothing(c: &Case) {
-    let old = json!({"memory": {"limit": 64 * M}, "pids": {"limit": 20},
-                     "cpu": {"quota": 50_000, "period": 100_000, "burst": 20_000}});
-    let new = json!({"memory": {"limit": 32 * M, "reservation": 8 * M}, "pids": {"limit": 30},
-                     "cpu": {"quota": 20_000, "burst": 10_000, "shares": 2}});
-    let g = up(c, old.clone());
-    let all = || {
-        [
-            "memory.max",
-            "memory.high",
-            "memory.low",
-            "pids.max",
-            "cpu.max",
-            "cpu.max.burst",
-            "cpu.weight",
-        ]
-        .map(|file| g.read(file))
-    };
-    let before = all();
-    let text = new.to_string();
-    let mut failed = 0;
-    let calls = [("write", 12), ("openat2", 30), ("renameat", 1), ("pread64", 2)];
-    for (call, count) in calls {
-        for occurrence in 1..=count {
-            let fault = format!("--inject={call}:error=EIO:when={occurrence}");
-            let cmd = c.rt_cmd(&["update", "-r", "-", ID]).input(text.as_bytes());
-            let out = cmd.through(&["strace", "-o", "/dev/null", &fault]).run();
-            assert!(!out.timed_out && !out.err().contains("panicked"), "{fault}: {}", out.how());
-            if out.code == Some(0) {
-                // Behind the last change, or where a failure does not matter.
-                update_with(c, old.clone()).ok();
-                update_with(c, json!({"memory": {"reservation": 0}, "cpu": {"shares": 1024}})).ok();
-                update_with(c, json!({"unified": {"memory.low": "0"}})).ok();
-            } else {
-                failed += 1;
-            }
-            assert_eq!(all(), before, "{fault}: {}", out.err());
-        }
-    }
-    assert!(failed > 12, "{failed} faults had an effect");
-    c.down();
-}
-
-fn a_state_that_cannot_be_kept_changes_nothing(c: &Case) {
-    let g = up(c, json!({"pids": {"limit": 20}}));
-    // In the way of the new file.
-    let blocked = c.state.join(ID).join(".resources.json.new");
-    fs::create_dir_all(blocked.join("x")).unwrap();
-    update(c, &["--pids-limit", "30"]).fails("resources.json");
-    assert_eq!(g.read("pids.max"), "20");
-    fs::remove_dir_all(blocked).unwrap();
-    update(c, &["--pids-limit", "30"]).ok();
-    assert_eq!(g.read("pids.max"), "30");
     c.down();
 }
 
@@ -422,55 +308,6 @@ fn without_anything_to_change_nothing_happens(c: &Case) {
     c.down();
 }
 
-fn rules(allow: bool) -> Value {
-    json!([{"allow": false, "access": "rwm"},
-           {"allow": allow, "type": "c", "major": 63, "minor": 7, "access": "rwm"}])
-}
-
-/// A number for local use, without a driver: when it is allowed, the open ends with ENXIO.
-fn try_device(c: &Case) -> String {
-    let args = ["mknod", "c", "63", "7", "/dev/x"];
-    let out = c.exec(&["/bin/sh", "-c", &format!("rm -f /dev/x; /probe {}", args.join(" "))]);
-    out.ok().out().trim().to_string()
-}
-
-fn up_with_devices(c: &Case) {
-    let mut b = c.bundle();
-    b.caps(&["CAP_MKNOD"]).set("/linux/resources/devices", rules(true));
-    c.up(b.args(&["/probe", "sleep"]));
-}
-
-fn devices_are_replaced_when_they_are_given(c: &Case) {
-    up_with_devices(c);
-    assert_eq!(try_device(c), "ok ENXIO");
-    update_with(c, json!({"devices": rules(false)})).ok();
-    assert_eq!(try_device(c), "ok EPERM");
-    update_with(c, json!({})).ok();
-    assert_eq!(try_device(c), "ok EPERM");
-    // Taken back with the rest.
-    let bad = json!({"devices": rules(true), "unified": {"memory.max": "nonsense"}});
-    update_with(c, bad).fails("memory.max");
-    assert_eq!(try_device(c), "ok EPERM");
-    update_with(c, json!({"devices": rules(true)})).ok();
-    assert_eq!(try_device(c), "ok ENXIO");
-    c.down();
-}
-
-fn devices_that_stay_the_same_are_left_alone(c: &Case) {
-    // Engines send back what was configured, and hooks may have added to it.
-    up_with_devices(c);
-    let attached = |rules: Value| {
-        let log = c.path_str("strace");
-        let resources = json!({"devices": rules}).to_string();
-        let cmd = c.rt_cmd(&["update", "-r", "-", ID]).input(resources.as_bytes());
-        cmd.through(&["strace", "-f", "-e", "bpf", "-o", &log]).run().ok();
-        fs::read_to_string(log).unwrap().contains("BPF_PROG_ATTACH")
-    };
-    assert!(!attached(rules(true)));
-    assert!(attached(rules(false)));
-    c.down();
-}
-
 fn a_cgroup_that_was_there_is_updated_and_said_so(c: &Case) {
     let dir = c.cgroup_dir().unwrap().join(ID);
     fs::create_dir(&dir).unwrap();
@@ -487,90 +324,6 @@ fn rdt_needs_a_group(c: &Case) {
     let rdt = fs::exists("/sys/fs/resctrl/info/L3").unwrap();
     let word = if rdt { "non-existent Intel RDT" } else { "not enabled" };
     update(c, &["--l3-cache-schema", "L3:0=f"]).fails(word);
-    c.down();
-}
-
-/// A directory on a disk: what is in memory of it can be dropped.
-pub fn on_disk(c: &Case) -> std::path::PathBuf {
-    let dir = std::path::PathBuf::from(format!("/var/tmp/{}", c.name.replace("::", ".")));
-    fs::create_dir_all(&dir).unwrap();
-    let kind = nix::sys::statfs::statfs(&dir).unwrap().filesystem_type();
-    if [nix::sys::statfs::TMPFS_MAGIC, nix::sys::statfs::OVERLAYFS_SUPER_MAGIC].contains(&kind) {
-        let _ = fs::remove_dir_all(&dir);
-        worker::skip("needs /var/tmp on a disk");
-    }
-    dir
-}
-
-fn page_cache_goes_before_processes(c: &Case) {
-    let dir = on_disk(c);
-    fs::write(dir.join("data"), vec![b'x'; (64 * M) as usize]).unwrap();
-    // Not in memory on our account.
-    let file = fs::File::open(dir.join("data")).unwrap();
-    file.sync_all().unwrap();
-    nix::fcntl::posix_fadvise(&file, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED)
-        .unwrap();
-    let mut b = c.bundle();
-    limit(&mut b, json!({"memory": {"limit": 200 * M, "swap": 200 * M}}));
-    b.mount("/data", "bind", &dir.to_string_lossy(), &["bind", "ro"]);
-    c.up(b.sh("while :; do cat /data/data >/dev/null; echo read; done"));
-    let g = Group::of(c);
-    wait_until("the file is in memory", || g.number("memory.current") > 60 * M);
-    update(c, &["--memory", "24M", "--memory-swap", "24M"]).seconds_ok();
-    assert_eq!((g.number("memory.max"), g.read("memory.high")), (24 * M, "max".into()));
-    assert!(g.number("memory.current") <= 24 * M);
-    assert_eq!((g.value("memory.events", "oom_kill"), c.status()), (0, "running".into()));
-    c.down();
-    fs::remove_dir_all(dir).unwrap();
-}
-
-trait SecondsOk {
-    fn seconds_ok(self) -> Self;
-}
-
-impl SecondsOk for Out {
-    /// Succeeds within the deadline of reclaiming, with some time to spare.
-    #[track_caller]
-    fn seconds_ok(self) -> Self {
-        let out = self.ok();
-        let most = crate::support::cmd::scaled(std::time::Duration::from_secs(12));
-        assert!(out.took < most, "{:?}", out.took);
-        out
-    }
-}
-
-/// A container that holds memory which cannot be reclaimed.
-fn up_with_memory(c: &Case) -> Group {
-    let mut b = c.bundle();
-    limit(&mut b, json!({"memory": {"limit": 200 * M, "swap": 200 * M}}));
-    c.up(b.args(&["/probe", "hold", "32"]));
-    let g = Group::of(c);
-    wait_until("it holds memory", || g.number("memory.current") > 32 * M);
-    g
-}
-
-fn a_limit_below_what_is_in_use_is_rejected_when_asked(c: &Case) {
-    let g = up_with_memory(c);
-    for (memory, words) in [
-        (json!({"limit": 1024, "checkBeforeUpdate": true}), "rejecting memory limit"),
-        (
-            json!({"limit": 1024, "swap": 2048, "checkBeforeUpdate": true}),
-            "rejecting memory+swap limit",
-        ),
-    ] {
-        update_with(c, json!({"memory": memory, "pids": {"limit": 7}})).fails(words);
-        assert_eq!((g.number("memory.max"), g.read("memory.high")), (200 * M, "max".into()));
-        assert_eq!((g.read("pids.max"), c.status()), ("max".into(), "running".into()));
-    }
-    update_with(c, json!({"memory": {"limit": 100 * M, "checkBeforeUpdate": true}})).ok();
-    assert_eq!(g.number("memory.max"), 100 * M);
-    c.down();
-}
-
-fn a_limit_that_cannot_be_met_kills(c: &Case) {
-    up_with_memory(c);
-    update(c, &["--memory", "1024"]).seconds_ok();
-    c.wait_for_status("stopped");
     c.down();
 }
 
