@@ -63,6 +63,7 @@ mod scheduling;
 mod sd_notify;
 mod seccomp;
 mod security;
+mod selinux;
 mod signals;
 mod stdio;
 mod symlinks;
@@ -114,6 +115,7 @@ fn all() -> Vec<support::Test> {
         sd_notify::tests(),
         netdevices::tests(),
         security::tests(),
+        selinux::tests(),
         symlinks::tests(),
         hostile::tests(),
         nested::tests(),

@@ -56,6 +56,8 @@ pub enum Need {
     Capability(&'static str, u32),
     /// AppArmor in the kernel.
     AppArmor,
+    /// SELinux, enabled, with the types of containers in its policy.
+    SeLinux,
     /// No AppArmor in the kernel.
     NoAppArmor,
     /// A type of file system that the kernel has at hand.
@@ -92,6 +94,7 @@ impl Need {
             Need::FileSystem(name) => (has_file_system(name), format!("{name} in the kernel")),
             Need::Systemd => (has_systemd(), "a systemd of ours".to_string()),
             Need::NoSystemd => (!booted_with_systemd(), "a machine without systemd".to_string()),
+            Need::SeLinux => (Path::new("/sys/fs/selinux/enforce").exists(), "SELinux".to_string()),
             Need::NoAppArmor => (!has_apparmor(), "a kernel without AppArmor".to_string()),
         };
         (!there).then(|| format!("needs {what}"))

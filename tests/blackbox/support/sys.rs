@@ -188,3 +188,16 @@ pub fn hoard_keys(user: u32, most: u32) -> i32 {
         unsafe { libc::pause() };
     }
 }
+
+/// An extended attribute of what is at a path, as text.
+pub fn xattr(path: &Path, name: &std::ffi::CStr) -> io::Result<String> {
+    let path = cstr(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()));
+    let mut value = vec![0u8; 4096];
+    // SAFETY: NUL-terminated strings, and a buffer as long as said.
+    let length = unsafe {
+        libc::getxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len())
+    };
+    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+    let text = String::from_utf8_lossy(&value[..length]).into_owned();
+    Ok(text.trim_end_matches('\0').to_owned())
+}
