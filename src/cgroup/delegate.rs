@@ -50,7 +50,7 @@ pub fn delegate(
         make_leaf(&cgroup, record, name, init).map_err(|error| error.field(&leaf_field()))?;
     }
     let Some(uid) = delegation.owner else { return Ok(()) };
-    let owner = host_id(init, uid)?;
+    let owner = if delegation.mapped { host_id(init, uid)? } else { uid };
     let list = proc::read_small(LIST).unwrap_or_else(|_| LEAST.to_owned());
     for dir in std::iter::once(".").chain(delegation.leaf.as_deref()) {
         for file in std::iter::once(".").chain(list.lines()) {
@@ -88,7 +88,7 @@ fn make_leaf(cgroup: &Cgroup, record: &CgroupRecord, name: &str, init: i32) -> R
     Ok(())
 }
 
-/// The id that `uid` of the user namespace of a process has in ours.
+/// The id that `uid` of the user namespace of a process has in ours, which is around it.
 fn host_id(pid: i32, uid: u32) -> Result<u32> {
     let path = format!("/proc/{pid}/uid_map");
     let map = std::fs::read_to_string(&path).doing(|| format!("read {path}"))?;

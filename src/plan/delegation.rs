@@ -11,9 +11,11 @@ use crate::sys::mount::attr;
 /// What is done to the container's cgroup for that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delegation {
-    /// The files that the kernel lists in /sys/kernel/cgroup/delegate get this owner, an
-    /// id of the container's user namespace. None where they have it from the start.
+    /// The files that the kernel lists in /sys/kernel/cgroup/delegate get this owner. None
+    /// where they have it from the start.
     pub owner: Option<u32>,
+    /// The owner is an id of the container's own user namespace.
+    pub mapped: bool,
     /// The name of a sub-cgroup that takes the first process.
     pub leaf: Option<String>,
 }
@@ -31,8 +33,9 @@ pub fn plan(
         let reason = "needs a cgroup namespace, and a mount of type cgroup that is not read-only";
         findings.refuse(&Field::of("annotations").key(LEAF), reason);
     }
-    let owner = (uid != 0 || namespaces.has(flag::USER)).then_some(uid);
-    (own && (owner.is_some() || leaf.is_some())).then_some(Delegation { owner, leaf })
+    let mapped = namespaces.has(flag::USER);
+    let owner = (uid != 0 || mapped).then_some(uid);
+    (own && (owner.is_some() || leaf.is_some())).then_some(Delegation { owner, mapped, leaf })
 }
 
 fn is_writable_cgroup(mount: &Mount) -> bool {
@@ -78,7 +81,7 @@ mod tests {
     #[test]
     fn it_takes_a_namespace_and_a_mount_that_can_be_written() {
         let all = ["mount", "cgroup", "user"];
-        let owned = Some(Delegation { owner: Some(0), leaf: None });
+        let owned = Some(Delegation { owner: Some(0), mapped: true, leaf: None });
         assert_eq!(planned(&all, "rw", 0, None), owned);
         assert_eq!(planned(&all, "nosuid", 0, None), owned);
         assert_eq!(planned(&all, "ro", 0, None), None);
@@ -90,9 +93,9 @@ mod tests {
     fn root_of_the_machine_owns_the_files_already() {
         let types = ["mount", "cgroup"];
         assert_eq!(planned(&types, "rw", 0, None), None);
-        let owner = |uid| Some(Delegation { owner: Some(uid), leaf: None });
+        let owner = |uid| Some(Delegation { owner: Some(uid), mapped: false, leaf: None });
         assert_eq!(planned(&types, "rw", 7, None), owner(7));
-        let leaf = Some(Delegation { owner: None, leaf: Some("init".into()) });
+        let leaf = Some(Delegation { owner: None, mapped: false, leaf: Some("init".into()) });
         assert_eq!(planned(&types, "rw", 0, Some("init")), leaf);
     }
 }
