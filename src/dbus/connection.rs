@@ -117,6 +117,8 @@ impl Connection {
                 Ok(sent) => rest = &rest[sent..],
                 Err(Errno::EAGAIN) => self.wait(libc::POLLOUT)?,
                 Err(Errno::EINTR) => {}
+                // It has hung up, as when that is noticed at the next read.
+                Err(Errno::EPIPE) => return Err(Errno::ECONNRESET),
                 Err(errno) => return Err(errno),
             }
         }

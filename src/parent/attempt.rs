@@ -343,7 +343,9 @@ impl<'a> Attempt<'a> {
             clean("kill the container's first process", birth.abort());
         }
         if let Some(driver) = &self.cgroup {
-            clean("remove the cgroup", cgroup::remove(driver.record()));
+            // What the kernel had no memory for at first may go through at the second try.
+            let remove = || cgroup::remove(driver.record());
+            clean("remove the cgroup", remove().or_else(|_| remove()));
         }
         if let Some(record) = &self.container.record.intel_rdt {
             clean("remove the resctrl group", Resctrl::host().remove(record));

@@ -14,11 +14,13 @@ use std::time::{Duration, Instant};
 const M: u64 = 1 << 20;
 
 tests! {
-    memory_max_kills_and_state_says_so: anyone().needs(Need::Controller("memory")).rt_only(),
+    memory_max_kills_and_state_says_so:
+        anyone().needs(Need::Controller("memory")).needs(Need::FileDriver).rt_only(),
     pids_max_refuses_also_after_an_update: anyone().needs(Need::Controller("pids")),
     cpu_max_throttles_within_ten_percent: anyone().needs(Need::Controller("cpu")).takes(120),
     io_max_throttles_within_ten_percent: needs(Need::Controller("io")).takes(120),
-    a_limit_too_low_to_start_is_named: anyone().needs(Need::Controller("memory")).rt_only(),
+    a_limit_too_low_to_start_is_named:
+        anyone().needs(Need::Controller("memory")).needs(Need::FileDriver).rt_only(),
     state_says_how_a_kept_run_ended: anyone().rt_only(),
     state_says_nothing_of_what_nobody_knows: anyone().rt_only(),
     state_has_the_values_of_the_kernel: anyone().needs(Need::Controller("memory")).rt_only(),

@@ -69,6 +69,8 @@ mod stdio;
 mod symlinks;
 mod system;
 mod systemd;
+mod systemd_fake;
+mod systemd_limits;
 mod terminal;
 mod update;
 mod update_memory;
@@ -110,6 +112,8 @@ fn all() -> Vec<support::Test> {
         limits::tests(),
         removal::tests(),
         systemd::tests(),
+        systemd_limits::tests(),
+        systemd_fake::tests(),
         seccomp::tests(),
         notify::tests(),
         sd_notify::tests(),

@@ -90,6 +90,8 @@ fn up_with_memory(c: &Case) -> Group {
 
 fn a_limit_below_what_is_in_use_is_rejected_when_asked(c: &Case) {
     let g = up_with_memory(c);
+    // Not always "max": systemd has a default for all its units.
+    let pids = g.read("pids.max");
     for (memory, words) in [
         (json!({"limit": 1024, "checkBeforeUpdate": true}), "rejecting memory limit"),
         (
@@ -99,7 +101,7 @@ fn a_limit_below_what_is_in_use_is_rejected_when_asked(c: &Case) {
     ] {
         update_with(c, json!({"memory": memory, "pids": {"limit": 7}})).fails(words);
         assert_eq!((g.number("memory.max"), g.read("memory.high")), (200 * M, "max".into()));
-        assert_eq!((g.read("pids.max"), c.status()), ("max".into(), "running".into()));
+        assert_eq!((g.read("pids.max"), c.status()), (pids.clone(), "running".into()));
     }
     update_with(c, json!({"memory": {"limit": 100 * M, "checkBeforeUpdate": true}})).ok();
     assert_eq!(g.number("memory.max"), 100 * M);

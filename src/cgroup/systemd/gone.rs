@@ -17,45 +17,57 @@ use crate::sys::io;
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Ends what is in the unit's cgroup and waits until systemd has forgotten the unit. What
-/// has another id is not ours. Done already is done.
+/// has another id is not ours, and so is a unit that has got the name since. Done already is
+/// done.
 pub fn remove(record: &CgroupRecord, unit: &UnitRecord) -> Result<()> {
     end_processes(record)?;
-    if !unit.name.ends_with(".slice") && wait_until_gone(record, unit, GRACE)? {
+    let is_known = || unit.file.as_deref().is_some_and(|file| Path::new(file).exists());
+    let is_there = || Cgroup::open(record).map(|cgroup| cgroup.is_some());
+    // A slice stays also when it is empty.
+    let slice = unit.name.ends_with(".slice");
+    if !slice && wait(GRACE, || Ok(!is_known() && !is_there()?))? {
         return Ok(());
     }
-    // Not the one that we have made, but one that was there before: it stays.
     if record.id.is_none() {
         return Ok(());
     }
-    let asked = Manager::connect(unit.instance).and_then(|mut manager| {
-        let doing = format!("remove the unit {}", unit.name);
-        match manager.stop_unit(&unit.name).and_then(|()| manager.reset_failed(&unit.name)) {
-            Err(failure) if !failure.is("NoSuchUnit") => Err(failure.within(&doing)),
-            _ => Ok(()),
+    let doing = format!("remove the unit {}", unit.name);
+    let asked = ask(unit, is_there()?).map_err(|error| error.within(&doing));
+    if wait(PATIENCE, || is_there().map(|there| !there))? {
+        if let Err(error) = asked {
+            // At the worst a name is left, which the next who wants it has forgotten first.
+            tracing::warn!("{error}");
+        } else {
+            wait(GRACE, || Ok(!is_known()))?;
         }
-    });
-    if wait_until_gone(record, unit, PATIENCE)? {
         return Ok(());
     }
     asked?;
-    Err(Error::new(format!("remove the unit {}", unit.name))
-        .detail(format!("it is still there after {} s", PATIENCE.as_secs()))
+    Err(Error::new(doing)
+        .detail(format!("its cgroup is still there after {} s", PATIENCE.as_secs()))
         .hint("see systemctl status; delete the container again later"))
 }
 
-/// Waits until cgroup and unit are gone; `false` if that takes too long.
-fn wait_until_gone(record: &CgroupRecord, unit: &UnitRecord, patience: Duration) -> Result<bool> {
+/// Has systemd stop the unit, if it is ours, and forget that it has failed.
+fn ask(unit: &UnitRecord, stop: bool) -> Result<()> {
+    let mut manager = Manager::connect(unit.instance)?;
+    let stopped = if stop { manager.stop_unit(&unit.name) } else { Ok(()) };
+    match stopped.and_then(|()| manager.reset_failed(&unit.name)) {
+        Err(failure) if !failure.is("NoSuchUnit") => Err(failure.within("ask systemd")),
+        _ => Ok(()),
+    }
+}
+
+/// Waits until something is so; `false` if that takes too long.
+fn wait(patience: Duration, mut done: impl FnMut() -> Result<bool>) -> Result<bool> {
     let end = Instant::now() + patience;
     let mut pause = 1;
-    loop {
-        let known = unit.file.as_deref().is_some_and(|file| Path::new(file).exists());
-        if !known && Cgroup::open(record)?.is_none() {
-            return Ok(true);
-        }
+    while !done()? {
         if Instant::now() > end {
             return Ok(false);
         }
         io::poll(&mut [], pause).unwrap_or_default();
         pause = (pause * 2).min(50);
     }
+    Ok(true)
 }

@@ -67,9 +67,8 @@ impl Systemd {
         // Almost every systemd in use knows all of them; one that does not is asked for its
         // version.
         let mut translation = translate(&plan.settings, u32::MAX);
-        let mut tries = 0;
+        let (mut asked, mut forgotten) = (false, false);
         loop {
-            tries += 1;
             let properties = properties(plan, unit, &translation, init);
             let failure = match manager.start_unit(&unit.name, &properties) {
                 Ok(()) => return Ok((manager, translation.settings)),
@@ -77,7 +76,8 @@ impl Systemd {
             };
             match failure {
                 // "Cannot set property ..., or unknown property."
-                failure if failure.is("PropertyReadOnly") && tries == 1 => {
+                failure if failure.is("PropertyReadOnly") && !asked => {
+                    asked = true;
                     let version = manager.version().map_err(|failure| failure.within(&doing))?;
                     let known = translate(&plan.settings, version);
                     if known == translation {
@@ -86,7 +86,8 @@ impl Systemd {
                     translation = known;
                 }
                 // One that has failed stays until somebody has looked at it.
-                failure if failure.is("UnitExists") && !unit.is_slice() && tries < 3 => {
+                failure if failure.is("UnitExists") && !unit.is_slice() && !forgotten => {
+                    forgotten = true;
                     if manager.reset_failed(&unit.name).is_err() {
                         return Err(self.give_up(failure, &doing));
                     }
@@ -98,13 +99,16 @@ impl Systemd {
 
     /// A unit that was there before, or was refused, is not ours to remove.
     fn give_up(&mut self, failure: Failure, doing: &str) -> Error {
-        if matches!(failure, Failure::Refused(..)) {
-            self.record = CgroupRecord::none();
+        if matches!(failure, Failure::Broken(_)) {
+            return failure.within(doing);
         }
+        self.record = CgroupRecord::none();
         let exists = failure.is("UnitExists");
-        let error = failure.within(doing).field(&Field::of("linux.cgroupsPath"));
+        let error = failure.within(doing);
         if exists {
-            error.hint("delete the container that has it, or give another cgroupsPath")
+            error
+                .field(&Field::of("linux.cgroupsPath"))
+                .hint("delete the container that has it, or give another cgroupsPath")
         } else {
             error
         }

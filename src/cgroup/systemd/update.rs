@@ -8,6 +8,7 @@ use super::manager::Manager;
 use super::translate::translate;
 use crate::cgroup::update::{Applied, apply};
 use crate::cgroup::{Cgroup, files};
+use crate::dbus::Value;
 use crate::error::{Doing, Result};
 use crate::plan::resources::update::Change;
 use crate::plan::resources::{Otherwise, Setting};
@@ -41,7 +42,7 @@ pub fn tell(unit: &UnitRecord, cgroup: &Cgroup, settings: &[Setting]) -> Result<
             }
         }
     }
-    let known = translate(&now, u32::MAX).properties;
+    let known = properties(&now, u32::MAX);
     if known.is_empty() {
         return Ok(());
     }
@@ -50,12 +51,22 @@ pub fn tell(unit: &UnitRecord, cgroup: &Cgroup, settings: &[Setting]) -> Result<
     match manager.set_properties(&unit.name, &known) {
         Err(failure) if failure.is("PropertyReadOnly") => {
             let version = manager.version().map_err(|failure| failure.within(&doing))?;
-            let known = translate(&now, version).properties;
-            manager.set_properties(&unit.name, &known)
+            manager.set_properties(&unit.name, &properties(&now, version))
         }
         answer => answer,
     }
-    .map_err(|failure| failure.within(&doing))
+    .or_else(|failure| match failure {
+        // A limit that was too low has ended the container, and with it the unit.
+        failure if failure.is("NoSuchUnit") => Ok(()),
+        failure => Err(failure.within(&doing)),
+    })
+}
+
+/// Those that systemd lets be changed while the unit runs.
+fn properties(settings: &[Setting], version: u32) -> Vec<(String, Value)> {
+    let mut properties = translate(settings, version).properties;
+    properties.retain(|(name, _)| name != "OOMPolicy");
+    properties
 }
 
 /// The files of which systemd has to know when a setting is changed.
@@ -71,8 +82,10 @@ fn files_of(setting: &Setting) -> Vec<&str> {
 /// The value for the cgroup as a whole, which comes above those of single devices.
 fn in_force(cgroup: &Cgroup, file: &str) -> Result<Option<String>> {
     match files::read_short(cgroup.dir(), file) {
-        // There is no such file, or it cannot be read.
-        Err(Errno::ENOENT | Errno::EACCES | Errno::EINVAL | Errno::EOPNOTSUPP) => Ok(None),
+        // There is no such file, no such cgroup any more, or it cannot be read.
+        Err(Errno::ENOENT | Errno::ENODEV | Errno::EACCES | Errno::EINVAL | Errno::EOPNOTSUPP) => {
+            Ok(None)
+        }
         other => other
             .map(|text| Some(text.lines().next().unwrap_or_default().to_owned()))
             .doing(|| format!("read {file} of cgroup /{}", cgroup.path())),

@@ -137,7 +137,21 @@ fn read(name: &str, text: &str) -> Result<(String, Value), String> {
         };
     }
     let kind = type_of(name).ok_or(UNKNOWN)?;
-    gvariant::parse(text, Some(kind)).map(|value| (name.to_owned(), value))
+    let value = gvariant::parse(text, Some(kind))?;
+    // systemd writes the unit to a file and reads it again: what looks like a line of its own
+    // must not get in.
+    if has_control(&value) {
+        return Err("holds a control character".to_owned());
+    }
+    Ok((name.to_owned(), value))
+}
+
+fn has_control(value: &Value) -> bool {
+    match value {
+        Value::Str(text) => text.chars().any(char::is_control),
+        Value::Array(_, values) | Value::Struct(values) => values.iter().any(has_control),
+        _ => false,
+    }
 }
 
 const UNKNOWN: &str = "is not a property of systemd that an annotation may set";
@@ -247,6 +261,8 @@ mod tests {
             ("TimeoutStopSec", "'5s'", "number of seconds"),
             ("TimeoutStopSec", "uint64 18446744073709551615", "number of seconds"),
             ("After", "crio.service", "must be of type @as"),
+            ("Description", r"'a\nOnFailure=b.service'", "control character"),
+            ("After", r"['a.service\n']", "control character"),
         ] {
             let (properties, refused) = planned(&[(name, text)]);
             assert!(properties.is_empty() && refused[0].contains(reason), "{name}: {refused:?}");

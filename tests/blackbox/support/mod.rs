@@ -12,6 +12,7 @@ pub mod rootfs;
 pub mod socket;
 pub mod suite;
 pub mod sys;
+pub mod systemd;
 pub mod worker;
 
 pub use bundle::Bundle;
