@@ -92,7 +92,8 @@ pub struct Memory {
     pub raw: BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub psi: Option<Pressure>,
-    /// memory.events.
+    /// memory.events, without what never happened: scripts look for the word `oom` in the
+    /// output of `events`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub events: BTreeMap<String, u64>,
 }
@@ -262,6 +263,8 @@ impl Source<'_> {
 
     fn memory(&self) -> Result<Memory, Errno> {
         let raw = self.pairs("memory.stat")?;
+        let mut events = self.pairs("memory.events")?;
+        events.retain(|_, count| *count > 0);
         let usage = self.memory_entry("memory")?;
         let only = self.memory_entry("memory.swap")?;
         let limit = only.limit.saturating_add(if only.limit == 0 { 0 } else { usage.limit });
@@ -274,7 +277,7 @@ impl Source<'_> {
             kernel_tcp: MemoryEntry::default(),
             raw,
             psi: self.pressure("memory.pressure")?,
-            events: self.pairs("memory.events")?,
+            events,
         })
     }
 
