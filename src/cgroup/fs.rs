@@ -1,7 +1,7 @@
 //! The driver that makes cgroups itself, by files. It never writes cgroup.procs: that
 //! waits for an RCU grace period, and the process would be unlimited until then.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
@@ -81,7 +81,7 @@ impl Fs {
         for setting in &plan.settings {
             setting::apply(leaf, path, setting, &controllers)?;
         }
-        guard_devices(leaf.as_fd(), path, &plan.devices, self.rootless)
+        Ok(())
     }
 
     /// Also a new cgroup may be frozen, by one above it: the first process would never run.
@@ -160,6 +160,10 @@ impl Driver for Fs {
                 )
             }
         }
+    }
+
+    fn guard(&self, plan: &CgroupPlan, leaf: BorrowedFd<'_>) -> Result<()> {
+        guard_devices(leaf, &self.record.path, &plan.devices, self.rootless)
     }
 
     /// The process was cloned into the cgroup.

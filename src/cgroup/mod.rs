@@ -1,6 +1,6 @@
-//! The container's cgroup: made, limited and guarded while it is empty, so that there is
-//! no moment in which a process of the container runs unlimited; and removed with all that
-//! is in it.
+//! The container's cgroup: made and limited while it is empty, its devices guarded before
+//! anything of the container runs, so that there is no moment in which a process of it runs
+//! unlimited; and removed with all that is in it.
 //!
 //! A cgroup is ours only if we made it (its inode number, which is the kernel's id of the
 //! cgroup and is not given out again, is recorded). One that was there before is used when
@@ -9,8 +9,9 @@
 //! ```text
 //! let mut driver = Fs::new(rootless);  or Systemd::new(instance, rootless)
 //! driver.intend(&plan)?;               nothing made yet; save driver.record()
-//! let place = driver.prepare(&plan)?;  made, limited, guarded; save driver.record() again
+//! let place = driver.prepare(&plan)?;  made, limited; save driver.record() again
 //! clone3(place)
+//! driver.guard(&plan, place)?          after Placement::Into
 //! driver.adopt(&plan, pid)?            after Placement::Later only; save driver.record()
 //! ...
 //! Cgroup::open(&record)?               freeze, kill, pids, a place for exec
@@ -32,7 +33,7 @@ pub mod systemd;
 pub mod update;
 pub mod watch;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
@@ -63,10 +64,13 @@ pub trait Driver {
     /// [`Driver::record`] is enough to remove whatever `prepare` makes.
     fn intend(&mut self, plan: &CgroupPlan) -> Result<()>;
 
-    /// Makes the cgroup, writes its limits and guards its devices. On failure nothing
-    /// is left of it. [`Driver::record`] must be saved again before anything is put into
+    /// Makes the cgroup and writes its limits. On failure nothing is left of it. [`Driver::record`] must be saved again before anything is put into
     /// the cgroup: only with the ids that it has now are processes killed.
     fn prepare(&mut self, plan: &CgroupPlan) -> Result<Placement>;
+
+    /// Guards the devices of the cgroup `leaf`, after [`Placement::Into`]. The first process
+    /// is in it already and at work for us; nothing of the container runs before this is done.
+    fn guard(&self, plan: &CgroupPlan, leaf: BorrowedFd<'_>) -> Result<()>;
 
     /// Makes the cgroup around the first process, which waits for it, after
     /// [`Placement::Later`]. It may go on when [`Driver::record`] is saved.

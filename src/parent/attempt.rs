@@ -67,7 +67,7 @@ impl<'a> Attempt<'a> {
             self.messenger = Some(Messenger::listen(&self.container.dir, manager)?);
         }
 
-        // 3  the cgroup is limited and guarded while it is empty
+        // 3  the cgroup is limited while it is empty
         let placement = self.make_cgroup(host)?;
 
         self.make_rdt_group()?;
@@ -107,6 +107,12 @@ impl<'a> Attempt<'a> {
         }
         self.birth = Some(birth);
         drop((files, gate));
+        // While the child is at work: the kernel takes its time to check a program.
+        if let (Some(driver), Some(plan), Some(leaf)) =
+            (&self.cgroup, &self.plan.cgroup, &cradle.cgroup)
+        {
+            driver.guard(plan, leaf.as_fd())?;
+        }
         // A stage will give the container another first process, and systemd its cgroup.
         if !self.plan.namespaces.needs_stage() && !awaits_cgroup {
             self.know_init()?;

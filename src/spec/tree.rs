@@ -88,6 +88,11 @@ impl<'a> Object<'a> {
         self.0.iter().map(|(name, value)| (&**name, value))
     }
 
+    /// One member, by its place.
+    pub fn nth(&self, place: usize) -> Option<(&str, &Json<'a>)> {
+        self.0.get(place).map(|(name, value)| (&**name, value))
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

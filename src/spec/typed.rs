@@ -18,7 +18,7 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 
 use super::nearest;
-use super::tree::{At, Json};
+use super::tree::{At, Json, Object};
 use crate::plan::field::{Field, Violation};
 
 /// What becomes of a key of an object that has no such member.
@@ -81,16 +81,7 @@ struct Typed<'de, 'p> {
 
 impl<'de> Typed<'de, '_> {
     fn place<T>(&self, answer: Result<T, Wrong>) -> Result<T, Wrong> {
-        answer.map_err(|wrong| match wrong {
-            Wrong { violation: Some(_), .. } => wrong,
-            Wrong { reason, missing: Some(key), .. } => {
-                Wrong::at(Violation::new(self.at.field().key(key), reason))
-            }
-            Wrong { reason, .. } => {
-                let value = format_args!("{}", self.json);
-                Wrong::at(Violation::value(self.at.field(), value, reason))
-            }
-        })
+        answer.map_err(|wrong| wrong.of(self))
     }
 
     /// `fields` are the members that a struct has; a map has any.
@@ -99,15 +90,9 @@ impl<'de> Typed<'de, '_> {
         visitor: V,
         fields: Option<&'static [&'static str]>,
     ) -> Result<V::Value, Wrong> {
-        let Json::Object(members) = self.json else { return self.deserialize_any(visitor) };
-        // Of a struct, `null` is an absent member.
-        let members = members.iter().filter(|(_, value)| fields.is_none() || **value != Json::Null);
-        let known = fields.filter(|_| matches!(self.unknown, Unknown::Refused)).unwrap_or_default();
-        let members = members.map(|(key, value)| {
-            let same = known.iter().find(|field| field.eq_ignore_ascii_case(key));
-            (same.copied().unwrap_or(key), value)
-        });
-        self.place(visitor.visit_map(Members { of: self, members, value: None }))
+        let Json::Object(object) = self.json else { return self.deserialize_any(visitor) };
+        let members = Members { of: self, object, next: 0, fields, value: None };
+        self.place(visitor.visit_map(members))
     }
 
     fn look_for_unknown(&self, fields: &'static [&'static str]) -> Result<(), Wrong> {
@@ -215,23 +200,41 @@ impl<'de> Deserializer<'de> for Typed<'de, '_> {
     }
 }
 
-struct Members<'de, 'p, I> {
+struct Members<'de, 'p> {
     of: Typed<'de, 'p>,
-    members: I,
+    object: &'de Object<'de>,
+    next: usize,
+    fields: Option<&'static [&'static str]>,
     value: Option<(&'de str, &'de Json<'de>)>,
 }
 
-impl<'de, I> MapAccess<'de> for Members<'de, '_, I>
-where
-    I: Iterator<Item = (&'de str, &'de Json<'de>)>,
-{
+impl<'de> Members<'de, '_> {
+    #[inline(never)]
+    fn next(&mut self) -> Option<(&'de str, &'de Json<'de>)> {
+        loop {
+            let (key, value) = self.object.nth(self.next)?;
+            self.next += 1;
+            match self.fields {
+                // Of a struct, `null` is an absent member.
+                Some(_) if *value == Json::Null => {}
+                Some(fields) if matches!(self.of.unknown, Unknown::Refused) => {
+                    let same = fields.iter().find(|field| field.eq_ignore_ascii_case(key));
+                    return Some((same.copied().unwrap_or(key), value));
+                }
+                _ => return Some((key, value)),
+            }
+        }
+    }
+}
+
+impl<'de> MapAccess<'de> for Members<'de, '_> {
     type Error = Wrong;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Wrong> {
-        let Some((key, value)) = self.members.next() else { return Ok(None) };
+        let Some((key, value)) = self.next() else { return Ok(None) };
         self.value = Some((key, value));
         seed.deserialize(BorrowedStrDeserializer::new(key)).map(Some)
     }
@@ -297,41 +300,76 @@ impl<'de> VariantAccess<'de> for Variant<'de> {
     }
 }
 
-/// What is wrong; where is added by the innermost value around it.
+/// What is wrong. Boxed, and made out of line: some sixty readers of structures are generated,
+/// and each has a dozen places at which it can fail.
 #[derive(Debug)]
-struct Wrong {
-    reason: String,
-    missing: Option<&'static str>,
-    violation: Option<Violation>,
+struct Wrong(Box<What>);
+
+#[derive(Debug)]
+enum What {
+    /// Where, is added by the innermost value around it.
+    Because(String),
+    /// A required member that is not there.
+    Missing(&'static str),
+    At(Violation),
 }
 
 impl Wrong {
+    #[cold]
     fn because(reason: impl Into<String>) -> Self {
-        Wrong { reason: reason.into(), missing: None, violation: None }
+        Wrong(Box::new(What::Because(reason.into())))
     }
 
+    #[cold]
     fn at(violation: Violation) -> Self {
-        Wrong { reason: String::new(), missing: None, violation: Some(violation) }
+        Wrong(Box::new(What::At(violation)))
+    }
+
+    /// The same as said of this value.
+    #[cold]
+    #[inline(never)]
+    fn of(self, value: &Typed<'_, '_>) -> Self {
+        match *self.0 {
+            What::At(_) => self,
+            What::Missing(key) => Wrong::at(Violation::new(value.at.field().key(key), MISSING)),
+            What::Because(reason) => {
+                let found = format_args!("{}", value.json);
+                Wrong::at(Violation::value(value.at.field(), found, reason))
+            }
+        }
     }
 
     fn into_violation(self) -> Violation {
-        self.violation.unwrap_or_else(|| Violation::new(Field::root(), self.reason))
+        match *self.0 {
+            What::At(violation) => violation,
+            What::Missing(key) => Violation::new(Field::of(key), MISSING),
+            What::Because(reason) => Violation::new(Field::root(), reason),
+        }
     }
 }
 
+const MISSING: &str = "is required and missing";
+
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
+        match &*self.0 {
+            What::At(violation) => write!(f, "{violation}"),
+            What::Missing(key) => write!(f, "{key} {MISSING}"),
+            What::Because(reason) => f.write_str(reason),
+        }
     }
 }
 
 impl std::error::Error for Wrong {}
 
 impl serde::de::Error for Wrong {
+    #[cold]
     fn custom<T: fmt::Display>(text: T) -> Self {
         Wrong::because(text.to_string())
     }
 
+    #[cold]
+    #[inline(never)]
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let found = match found {
             Unexpected::Bool(_) => "a boolean",
@@ -345,14 +383,20 @@ impl serde::de::Error for Wrong {
         Wrong::because(format!("must be {}, not {found}", plain(expected)))
     }
 
+    #[cold]
+    #[inline(never)]
     fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
         Wrong::because(format!("must be {}", plain(expected)))
     }
 
+    #[cold]
+    #[inline(never)]
     fn missing_field(key: &'static str) -> Self {
-        Wrong { missing: Some(key), ..Wrong::because("is required and missing") }
+        Wrong(Box::new(What::Missing(key)))
     }
 
+    #[cold]
+    #[inline(never)]
     fn unknown_variant(word: &str, variants: &'static [&'static str]) -> Self {
         let (list, more) = variants.split_at_checked(8).unwrap_or((variants, &[]));
         let list = list.join(", ") + if more.is_empty() { "" } else { ", ..." };

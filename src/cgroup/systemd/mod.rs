@@ -12,7 +12,7 @@ mod manager;
 mod translate;
 pub mod update;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
@@ -206,6 +206,11 @@ impl Driver for Systemd {
         let leaf = self.note(&path)?;
         self.fill(&leaf, &settings, plan)?;
         Ok(Placement::Into(leaf))
+    }
+
+    /// [`Driver::adopt`] has done it.
+    fn guard(&self, _plan: &CgroupPlan, _leaf: BorrowedFd<'_>) -> Result<()> {
+        Ok(())
     }
 
     fn adopt(&mut self, plan: &CgroupPlan, init: i32) -> Result<()> {
