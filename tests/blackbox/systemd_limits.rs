@@ -186,6 +186,14 @@ fn update_is_the_kernels_and_systemds(c: &Case) {
         ("AllowedCPUs", "0"),
     ];
     check(&kernel, &systemd);
+    // systemd has a policy for this that it does not change, and writes it with each property.
+    let resources = c.path("group.json");
+    fs::write(&resources, json!({"unified": {"memory.oom.group": "1"}}).to_string()).unwrap();
+    update(&["-r", &resources.to_string_lossy(), ID]).ok();
+    update(&["--pids-limit", "50", "--memory", "64m", "--memory-swap", "96m", ID]).ok();
+    update(&["--pids-limit", "51", ID]).ok();
+    update(&["--pids-limit", "50", ID]).ok();
+    assert_eq!(read(&dir, "memory.oom.group"), "1");
     // All or nothing, also for systemd.
     let resources = c.path("resources.json");
     let bad = json!({"memory": {"limit": 33_554_432}, "pids": {"limit": 7},

@@ -46,12 +46,26 @@ pub fn tell(unit: &UnitRecord, cgroup: &Cgroup, settings: &[Setting]) -> Result<
     if known.is_empty() {
         return Ok(());
     }
+    // With any property systemd also writes this one, after a policy that was set when the
+    // unit was made and cannot be changed.
+    let group = in_force(cgroup, OOM_GROUP)?;
+    set(unit, &now, &known)?;
+    match group.map(|value| files::write(cgroup.dir(), OOM_GROUP, &value)) {
+        // The limit was too low, and has ended the container.
+        None | Some(Ok(()) | Err(Errno::ENOENT | Errno::ENODEV)) => Ok(()),
+        Some(written) => written.doing(|| format!("write {OOM_GROUP} of /{}", cgroup.path())),
+    }
+}
+
+const OOM_GROUP: &str = "memory.oom.group";
+
+fn set(unit: &UnitRecord, now: &[Setting], known: &[(String, Value)]) -> Result<()> {
     let doing = format!("set properties of the unit {}", unit.name);
     let mut manager = Manager::connect(unit.instance)?;
-    match manager.set_properties(&unit.name, &known) {
+    match manager.set_properties(&unit.name, known) {
         Err(failure) if failure.is("PropertyReadOnly") => {
             let version = manager.version().map_err(|failure| failure.within(&doing))?;
-            manager.set_properties(&unit.name, &properties(&now, version))
+            manager.set_properties(&unit.name, &properties(now, version))
         }
         answer => answer,
     }
