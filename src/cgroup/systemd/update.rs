@@ -69,6 +69,8 @@ fn set(unit: &UnitRecord, now: &[Setting], known: &[(String, Value)]) -> Result<
         }
         answer => answer,
     }
+    // systemd answers before it writes to the cgroup, and answers the next question after that.
+    .and_then(|()| manager.version().map(drop))
     .or_else(|failure| match failure {
         // A limit that was too low has ended the container, and with it the unit.
         failure if failure.is("NoSuchUnit") => Ok(()),
