@@ -113,13 +113,13 @@ impl Cgroup {
     /// what is frozen. Does not wait.
     pub fn kill(&self) -> Result<()> {
         self.demand_ours("kill the processes of")?;
-        files::write(&self.dir, "cgroup.kill", "1")
+        unless_gone(files::write(&self.dir, "cgroup.kill", "1"), ())
             .doing(|| format!("kill the processes of cgroup /{}", self.path))
     }
 
     /// Waits until nothing is left in it; `false` if that takes too long.
     pub fn wait_empty(&self) -> Result<bool> {
-        self.wait(|events| !events.populated)
+        unless_gone(self.wait(|events| !events.populated), true)
             .doing(|| format!("wait for the end of the processes in cgroup /{}", self.path))
     }
 
@@ -132,10 +132,11 @@ impl Cgroup {
     }
 
     fn events(&self) -> Result<Events> {
-        Events::read(&self.dir).doing(|| format!("read cgroup.events of cgroup /{}", self.path))
+        unless_gone(Events::read(&self.dir), Events { populated: false, frozen: false })
+            .doing(|| format!("read cgroup.events of cgroup /{}", self.path))
     }
 
-    /// Waits for cgroup.events to say what is wanted. A cgroup that is gone is not waited for.
+    /// Waits for cgroup.events to say what is wanted.
     fn wait(&self, wanted: impl Fn(Events) -> bool) -> Result<bool, Errno> {
         let file = files::open_file(&self.dir, "cgroup.events")?;
         let end = Instant::now() + PATIENCE;
@@ -155,6 +156,15 @@ impl Cgroup {
                 Err(errno) => return Err(errno),
             }
         }
+    }
+}
+
+/// systemd removes a scope as soon as it is empty, at any time after we have opened it.
+fn unless_gone<T>(answer: Result<T, Errno>, gone: T) -> Result<T, Errno> {
+    match answer {
+        // The one from open(2), the other from a file that was open.
+        Err(Errno::ENOENT | Errno::ENODEV) => Ok(gone),
+        other => other,
     }
 }
 
@@ -202,4 +212,26 @@ pub(super) fn pids(cgroup: &OwnedFd) -> Result<Vec<i32>, Errno> {
     }
     pids.sort_unstable();
     Ok(pids)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_cgroup_that_has_gone_meanwhile_is_empty() {
+        let path = std::env::temp_dir().join(format!("rt-gone-{}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        let dir = OwnedFd::from(fs::File::open(&path).unwrap());
+        fs::remove_dir(&path).unwrap();
+        let cgroup = Cgroup { dir, path: "gone".to_owned(), ours: true };
+        assert_eq!(cgroup.is_populated().ok(), Some(false));
+        assert_eq!(cgroup.is_frozen().ok(), Some(false));
+        assert_eq!(cgroup.wait_empty().ok(), Some(true));
+        assert!(cgroup.kill().is_ok());
+        assert!(cgroup.pids().unwrap().is_empty());
+        assert!(cgroup.freeze(true).is_err());
+    }
 }

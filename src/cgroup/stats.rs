@@ -217,8 +217,9 @@ impl Source<'_> {
     /// A file that is not there is no number.
     fn text(&self, file: &str) -> Result<Option<String>, Errno> {
         match files::read(self.0, file) {
-            // Pressure has to be switched on in some kernels (EOPNOTSUPP).
-            Err(Errno::ENOENT | Errno::EOPNOTSUPP) => Ok(None),
+            // Pressure has to be switched on in some kernels (EOPNOTSUPP). With the cgroup, a
+            // file goes also while it is open (ENODEV).
+            Err(Errno::ENOENT | Errno::EOPNOTSUPP | Errno::ENODEV) => Ok(None),
             other => other.map(Some),
         }
     }

@@ -68,7 +68,11 @@ impl<'a> Watch<'a> {
     pub fn has_killed(&mut self) -> Result<bool> {
         if let Some(file) = &self.events {
             // poll(2) counts from the last read of this very file.
-            files::rearm(file).doing(|| "read memory.events")?;
+            match files::rearm(file) {
+                // The cgroup has gone.
+                Err(Errno::ENODEV) => {}
+                other => other.doing(|| "read memory.events")?,
+            }
         }
         let before = std::mem::replace(&mut self.kills, kills(self.cgroup)?);
         Ok(self.kills > before)
