@@ -8,9 +8,9 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
 
 use super::controllers::Controllers;
-use super::files::{self, Events};
+use super::files;
 use super::remove::remove_directory;
-use super::{CgroupRecord, Directory, Driver, DriverKind, Placement, control, devices, setting};
+use super::{CgroupRecord, Directory, Driver, DriverKind, Placement, devices, fresh, setting};
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::{Membership, Tree};
 use crate::plan::field::Field;
@@ -76,28 +76,10 @@ impl Fs {
             CgroupPath::Default(_) => Field::root(),
             _ => Field::of("linux.cgroupsPath"),
         };
-        self.demand_empty(leaf, &field)?;
         let path = &self.record.path;
+        fresh::demand(leaf, path, None, &field)?;
         for setting in &plan.settings {
             setting::apply(leaf, path, setting, &controllers)?;
-        }
-        Ok(())
-    }
-
-    /// Also a new cgroup may be frozen, by one above it: the first process would never run.
-    fn demand_empty(&self, leaf: &OwnedFd, field: &Field) -> Result<()> {
-        let doing = || format!("read cgroup.events of cgroup /{}", self.record.path);
-        let events = Events::read(leaf).doing(doing)?;
-        let at = |error: Error| error.detail(format!("cgroup /{}", self.record.path)).field(field);
-        if events.populated {
-            let count = control::pids(leaf).doing(doing)?.len();
-            return Err(at(Error::new(format!(
-                "container's cgroup is not empty: {count} process(es) found"
-            ))));
-        }
-        if events.frozen {
-            return Err(at(Error::new("container's cgroup unexpectedly frozen"))
-                .hint("write 0 to its cgroup.freeze, or to that of a cgroup above it"));
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ mod controllers;
 mod delegate;
 pub mod devices;
 pub mod files;
+mod fresh;
 pub mod fs;
 pub mod limits;
 mod remove;

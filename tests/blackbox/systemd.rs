@@ -18,6 +18,7 @@ tests! {
     namespaces_are_made_after_the_cgroup: needs(Need::Systemd).rt_only(),
     failed_create_leaves_no_unit: anyone().needs(Need::Systemd).rt_only(),
     a_unit_that_is_there_is_not_touched: anyone().needs(Need::Systemd).rt_only(),
+    a_frozen_cgroup_in_its_place_is_refused: needs(Need::Systemd).rt_only(),
     delete_leaves_no_unit: anyone().needs(Need::Systemd).rt_only().takes(120),
     create_killed_anywhere_leaves_no_unit:
         anyone().needs(Need::Systemd).needs(Need::Tool("strace")).rt_only().takes(240),
@@ -177,13 +178,28 @@ fn a_unit_that_is_there_is_not_touched(c: &Case) {
     let other = session(other).seconds(60).spawn();
     wait_until("the other unit is there", || is_known(c, &name));
     let out = rt(c, &["create", "-b", &bundle(c).save(), ID]).fails(&name);
-    assert!(out.err().contains("UnitExists"), "{}", out.err());
+    assert!(out.err().contains("container's cgroup is not empty"), "{}", out.err());
     assert_eq!(show(c, &name)["ActiveState"], "active");
     assert_eq!(fs::read_dir(&c.state).unwrap().count(), 0, "state is left");
     rt(c, &["delete", "--force", ID]).ok();
     assert_eq!(show(c, &name)["ActiveState"], "active");
     systemctl(c, &["stop", &name]).ok();
     other.wait();
+}
+
+/// The first process would stand still in it before it could say anything.
+fn a_frozen_cgroup_in_its_place_is_refused(c: &Case) {
+    let path = Path::new("/sys/fs/cgroup/system.slice").join(unit(c));
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("cgroup.freeze"), "1").unwrap();
+    let b = bundle(c);
+    for verb in ["create", "run"] {
+        let refused = rt(c, &[verb, "-b", &b.save(), ID]).fails("unexpectedly frozen");
+        assert!(refused.err().contains("linux.cgroupsPath"), "{}", refused.err());
+    }
+    assert!(!is_known(c, &unit(c)));
+    fs::remove_dir(&path).unwrap();
+    c.nothing_left();
 }
 
 fn delete_leaves_no_unit(c: &Case) {

@@ -1,7 +1,6 @@
 //! `update`: limits of a container that runs, read back from the kernel.
 
 use crate::support::bundle::Bundle;
-use crate::support::case::with_systemd;
 use crate::support::cgroup::Group;
 use crate::support::cmd::Out;
 use crate::support::{Case, ID, Need, worker};
@@ -121,9 +120,7 @@ fn io_limits_are_changed(c: &Case) {
     if ["io.weight", "io.bfq.weight"].iter().any(|file| g.has(file)) {
         update(c, &["--blkio-weight", "10"]).ok();
         let file = if g.has("io.bfq.weight") { "io.bfq.weight" } else { "io.weight" };
-        // systemd's conversion is another one.
-        let ours = file == "io.weight" && !with_systemd();
-        assert!(g.read(file).ends_with(if ours { "default 1" } else { "10" }));
+        assert!(g.read(file).ends_with(if file == "io.weight" { "default 1" } else { "10" }));
     }
     c.down();
 }

@@ -24,7 +24,7 @@ use self::translate::{Translation, translate};
 use super::controllers::Controllers;
 use super::fs::guard_devices;
 use super::setting::{refused, write};
-use super::{CgroupRecord, Directory, Driver, DriverKind, Placement, files};
+use super::{CgroupRecord, Directory, Driver, DriverKind, Placement, files, fresh};
 use crate::dbus::Value;
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::{Membership, Tree};
@@ -103,15 +103,30 @@ impl Systemd {
             return failure.within(doing);
         }
         self.record = CgroupRecord::none();
-        let exists = failure.is("UnitExists");
-        let error = failure.within(doing);
-        if exists {
-            error
+        if failure.is("UnitExists") {
+            // One without processes is gone, or has been forgotten by now.
+            failure
+                .within(&format!("container's cgroup is not empty: {doing}"))
                 .field(&Field::of("linux.cgroupsPath"))
                 .hint("delete the container that has it, or give another cgroupsPath")
         } else {
-            error
+            failure.within(doing)
         }
+    }
+
+    /// Where systemd will make the cgroup nobody may be. Only the machine's systemd is known to
+    /// have its units at the top; for a user's, the cgroup is looked at when it is made.
+    fn look_for_others(&mut self, unit: &Unit) -> Result<()> {
+        if self.instance != Instance::System || unit.is_slice() {
+            return Ok(());
+        }
+        let path = unit.cgroup();
+        let Ok(leaf) = files::open_cgroup(Tree::open()?.root, &path) else { return Ok(()) };
+        let checked = fresh::demand(&leaf, &path, None, &Field::of("linux.cgroupsPath"));
+        if checked.is_err() {
+            self.record = CgroupRecord::none();
+        }
+        checked
     }
 
     /// From here on the cgroup is known by its id.
@@ -197,6 +212,7 @@ impl Driver for Systemd {
     /// A slice takes no process when it is made: that is cloned into it.
     fn prepare(&mut self, plan: &CgroupPlan) -> Result<Placement> {
         let unit = plan.unit()?;
+        self.look_for_others(unit)?;
         if !unit.is_slice() {
             return Ok(Placement::Later);
         }
@@ -225,6 +241,8 @@ impl Driver for Systemd {
                 .hint("another instance of systemd, or a process of its user, may be in the way"));
         }
         let leaf = self.note(path)?;
+        // systemd takes a directory that was there before.
+        fresh::demand(&leaf, path, Some(init), &Field::of("linux.cgroupsPath"))?;
         self.fill(&leaf, &settings, plan)
     }
 

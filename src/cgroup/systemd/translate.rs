@@ -124,8 +124,8 @@ impl Translation {
     }
 
     /// One property for both files, of which io.bfq.weight is there with that scheduler
-    /// only. systemd writes both: 1 to 1000 in the one, 1 to 10000 in the other, with 100
-    /// for the default in both.
+    /// only. systemd writes both, and converts in another way than the plan does: io.weight,
+    /// which most machines have, is the same with and without systemd.
     fn io_weight(&mut self, setting: &Setting) {
         let value = setting.value.trim();
         let value = value.strip_prefix("default ").unwrap_or(value);
@@ -133,18 +133,12 @@ impl Translation {
             // For one device.
             return self.settings.push(setting.clone());
         };
-        let io = match setting.file.as_str() {
-            "io.bfq.weight" if number > 100 => 100 + (number - 100) * 11,
-            _ => number,
+        let io = match &setting.otherwise {
+            Otherwise::Write { file, value } if file == "io.weight" => weight(value),
+            _ => None,
         };
-        self.set("IOWeight", Value::U64(io));
-        let otherwise = match setting.otherwise {
-            Otherwise::Write { .. } => {
-                Otherwise::Write { file: "io.weight".to_owned(), value: io.to_string() }
-            }
-            ref other => other.clone(),
-        };
-        self.settings.push(Setting { otherwise, ..setting.clone() });
+        self.set("IOWeight", Value::U64(io.unwrap_or(number)));
+        self.settings.push(setting.clone());
     }
 }
 
@@ -231,7 +225,6 @@ mod tests {
             ("cpu.weight", "79", number("CPUWeight", 79)),
             ("io.weight", "default 200", number("IOWeight", 200)),
             ("io.bfq.weight", "50", number("IOWeight", 50)),
-            ("io.bfq.weight", "1000", number("IOWeight", 10_000)),
         ] {
             let (properties, files) = translated(&[(file, value)], NEW);
             assert_eq!(properties, [property], "{file}={value}");
@@ -260,6 +253,16 @@ mod tests {
             assert_eq!(properties, [], "{file}={value}");
             assert_eq!(files, [format!("{file}={value}")]);
         }
+    }
+
+    #[test]
+    fn an_io_weight_is_that_of_the_driver_without_systemd() {
+        let mut settings = settings(&[("io.bfq.weight", "750")]);
+        let value = "7475".to_owned();
+        settings[0].otherwise = Otherwise::Write { file: "io.weight".to_owned(), value };
+        let translated = translate(&settings, NEW);
+        assert_eq!(translated.properties, [number("IOWeight", 7475)]);
+        assert_eq!(translated.settings, settings);
     }
 
     /// systemd keeps whole percents: what is in the file has to be the same, so that it

@@ -46,18 +46,30 @@ pub fn tell(unit: &UnitRecord, cgroup: &Cgroup, settings: &[Setting]) -> Result<
     if known.is_empty() {
         return Ok(());
     }
-    // With any property systemd also writes this one, after a policy that was set when the
-    // unit was made and cannot be changed.
     let group = in_force(cgroup, OOM_GROUP)?;
     set(unit, &now, &known)?;
-    match group.map(|value| files::write(cgroup.dir(), OOM_GROUP, &value)) {
-        // The limit was too low, and has ended the container.
-        None | Some(Ok(()) | Err(Errno::ENOENT | Errno::ENODEV)) => Ok(()),
-        Some(written) => written.doing(|| format!("write {OOM_GROUP} of /{}", cgroup.path())),
+    for Setting { file, value, .. } in &now {
+        put_back(cgroup, file, value)?;
     }
+    group.map_or(Ok(()), |value| put_back(cgroup, OOM_GROUP, &value))
 }
 
+/// With any property systemd also writes this one, after a policy that was set when the unit
+/// was made and cannot be changed.
 const OOM_GROUP: &str = "memory.oom.group";
+
+/// systemd has its own idea of some values: it forgets the period of a quota that is none, and
+/// converts weights for the BFQ scheduler.
+fn put_back(cgroup: &Cgroup, file: &str, value: &str) -> Result<()> {
+    if in_force(cgroup, file)?.is_none_or(|now| now == value) {
+        return Ok(());
+    }
+    match files::write(cgroup.dir(), file, value) {
+        // The limit was too low, and has ended the container.
+        Err(Errno::ENOENT | Errno::ENODEV) => Ok(()),
+        written => written.doing(|| format!("write {file} of cgroup /{}", cgroup.path())),
+    }
+}
 
 fn set(unit: &UnitRecord, now: &[Setting], known: &[(String, Value)]) -> Result<()> {
     let doing = format!("set properties of the unit {}", unit.name);

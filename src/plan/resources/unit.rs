@@ -21,6 +21,16 @@ impl Unit {
     pub fn is_slice(&self) -> bool {
         self.name.ends_with(SLICE)
     }
+
+    /// Its cgroup below that of the instance of systemd: `a.slice/a-b.slice/p-n.scope`.
+    pub fn cgroup(&self) -> String {
+        let (mut path, mut slice) = (self.name.clone(), self.slice.clone());
+        while slice != ROOT_SLICE {
+            path = format!("{slice}/{path}");
+            slice = parent(&slice);
+        }
+        path
+    }
 }
 
 const SLICE: &str = ".slice";
@@ -113,6 +123,19 @@ fn escape(id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slices_are_in_those_that_their_names_begin_with() {
+        for (name, slice, path) in [
+            ("p-n.scope", "system.slice", "system.slice/p-n.scope"),
+            ("p-n.scope", "a-b-c.slice", "a.slice/a-b.slice/a-b-c.slice/p-n.scope"),
+            ("p-n.scope", ROOT_SLICE, "p-n.scope"),
+            ("a-b.slice", "a.slice", "a.slice/a-b.slice"),
+        ] {
+            let unit = Unit { name: name.to_owned(), slice: slice.to_owned() };
+            assert_eq!(unit.cgroup(), path);
+        }
+    }
 
     fn planned(asked: &str, instance: Instance) -> (Unit, Vec<String>) {
         let mut findings = Findings::default();

@@ -2,9 +2,10 @@
 
 use super::cmd::{Cmd, Out};
 use super::{Bundle, Case, ID};
+use nix::fcntl::{Flock, FlockArg};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// The name after the last dash, which is the test's.
@@ -60,9 +61,24 @@ pub fn systemctl(c: &Case, args: &[&str]) -> Out {
     session(Cmd::new(&["systemctl", "--no-pager"]).args(user).args(args)).seconds(30).run()
 }
 
+/// Has systemd read everything again. It answers before it writes the cgroups anew, and answers
+/// the next question after that.
 #[track_caller]
 pub fn reload(c: &Case) {
+    let _alone = locked(FlockArg::LockExclusive);
     systemctl(c, &["daemon-reload"]).ok();
+    show(c, &unit(c));
+}
+
+/// As long as this is kept, no other test has systemd write the cgroups of all units anew.
+pub fn without_reloads() -> Flock<File> {
+    locked(FlockArg::LockShared)
+}
+
+/// The one file that all tests of a run have in common is their program.
+fn locked(how: FlockArg) -> Flock<File> {
+    let program = File::open("/proc/self/exe").expect("open the own program");
+    Flock::lock(program, how).map_err(|(_, errno)| errno).expect("lock the own program")
 }
 
 /// All properties of a unit.
