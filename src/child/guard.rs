@@ -58,8 +58,8 @@ pub(super) fn mask(at: &mut Place, path: &CStr, label: Option<&CStr>) -> Result<
         _ => null_device(at)?,
     };
     mount::move_mount(cover, target).at(Call::MoveMount)?;
-    // The first cover stays open: a mount can be copied only while it is attached.
-    if cover != at.empty {
+    // The first cover of a kind stays open: a mount can be copied only while it is attached.
+    if cover != at.empty && cover != at.null {
         fs::close(cover);
     }
     fs::close(target);
@@ -85,17 +85,28 @@ fn empty_directory(at: &mut Place, label: Option<&CStr>) -> Result<RawFd, Failur
     Ok(at.empty)
 }
 
-/// A copy of the host's /dev/null, which must be what its name says (R7).
+/// One mount of the host's /dev/null serves for all files.
 fn null_device(at: &mut Place) -> Result<RawFd, Failure> {
-    if at.null < 0 {
-        let flags = ::libc::O_PATH | ::libc::O_NOFOLLOW;
-        let null = fs::openat(::libc::AT_FDCWD, c"/dev/null", flags, 0).at(Call::OpenSource)?;
-        let stat = fs::fstat(null).at(Call::OpenSource)?;
-        let is_device = stat.st_mode & ::libc::S_IFMT == ::libc::S_IFCHR;
-        if !is_device || stat.st_rdev != ::libc::makedev(1, 3) {
-            return Err(Failure::new(Call::NotNull, Errno::EINVAL));
-        }
-        at.null = null;
+    if at.null_attached {
+        return mount::clone_tree(at.null, c"", false).at(Call::OpenSource);
     }
-    mount::clone_tree(at.null, c"", false).at(Call::OpenSource)
+    if at.null < 0 {
+        open_null(at)?;
+    }
+    at.null_attached = true;
+    Ok(at.null)
+}
+
+/// A mount of the host's /dev/null, which must be what its name says (R7).
+pub(super) fn open_null(at: &mut Place) -> Result<(), Failure> {
+    let flags = ::libc::O_PATH | ::libc::O_NOFOLLOW;
+    let null = fs::openat(::libc::AT_FDCWD, c"/dev/null", flags, 0).at(Call::OpenSource)?;
+    let stat = fs::fstat(null).at(Call::OpenSource)?;
+    let is_device = stat.st_mode & ::libc::S_IFMT == ::libc::S_IFCHR;
+    if !is_device || stat.st_rdev != ::libc::makedev(1, 3) {
+        return Err(Failure::new(Call::NotNull, Errno::EINVAL));
+    }
+    at.null = mount::clone_tree(null, c"", false).at(Call::OpenSource)?;
+    fs::close(null);
+    Ok(())
 }

@@ -45,6 +45,9 @@ use self::report::{At, Detail};
 pub use self::report::{Call, Failure};
 pub use self::script::{Script, Step};
 
+/// How many sources can be kept open: many would meet RLIMIT_NOFILE.
+pub const MOST_TREES: usize = 32;
+
 /// What the child knows of where it is. Descriptors are -1 when there is none.
 pub(crate) struct Place {
     /// The socket to the parent.
@@ -57,8 +60,12 @@ pub(crate) struct Place {
     root: RawFd,
     /// What masks directories: an empty, read-only tmpfs, once it is attached.
     empty: RawFd,
-    /// What masks files: /dev/null of the host, checked.
+    /// What masks files: a mount of the host's /dev/null, checked.
     null: RawFd,
+    /// It is attached somewhere, and copies of it are taken.
+    null_attached: bool,
+    /// Sources of mounts that were opened while the host was in sight.
+    trees: [RawFd; MOST_TREES],
     /// Nobody reads the socket any more: failures go to the container's stderr.
     alone: bool,
     /// The working directory was entered as root; else it is tried again as the user.
@@ -80,6 +87,8 @@ pub fn enter(mut script: Script, link: RawFd, proc: RawFd, page: &'static Shared
         root: -1,
         empty: -1,
         null: -1,
+        null_attached: false,
+        trees: [-1; MOST_TREES],
         alone: false,
         in_cwd: false,
         program: 0,

@@ -21,12 +21,14 @@ use crate::sys::{RawFd, copy, fs};
 /// `PROC_SUPER_MAGIC` of `linux/magic.h`.
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 
-pub(super) fn mount(at: &mut Place, mount: &Mount) -> Result<(), Failure> {
+/// With `open`, its source is one of the trees that are open already.
+pub(super) fn mount(at: &mut Place, mount: &Mount, open: Option<usize>) -> Result<(), Failure> {
     match &mount.what {
         What::Bind { source, recursive } => {
-            let tree = match mount.source_of_parent {
-                Some(number) => at.ask(Kind::Source, number.into())?.fd,
-                None => {
+            let tree = match (mount.source_of_parent, open.and_then(|slot| at.trees.get(slot))) {
+                (Some(number), _) => at.ask(Kind::Source, number.into())?.fd,
+                (None, Some(tree)) => *tree,
+                (None, None) => {
                     mount::clone_tree(::libc::AT_FDCWD, source, *recursive).at(Call::OpenSource)?
                 }
             };

@@ -81,12 +81,39 @@ pub enum Op {
         /// only that one is made private.
         private_parent: bool,
     },
+    /// Opens a source, as long as the host's tree is in sight.
+    OpenTree {
+        /// Where it is kept until its mount's turn.
+        slot: usize,
+        /// On the host.
+        source: CString,
+        /// With everything mounted below it.
+        recursive: bool,
+        /// How mounts travel between the source and the copy.
+        propagation: u64,
+    },
+    /// Opens the host's /dev/null, by which files will be masked.
+    OpenNull,
+    /// Enters a mount namespace that has nothing but the container's root.
+    TreeNamespace {
+        /// The root, on the host.
+        path: CString,
+        /// How mounts travel between the host's and the copy.
+        propagation: u64,
+    },
+    /// Closes the descriptor of the root, which is the root of the process.
+    CloseRoot,
     /// Makes a directory of the host the root, without any mount.
     EnterRoot(CString),
     /// Makes the directory of a descriptor the root.
     EnterOpenRoot(RawFd),
     /// One of `mounts`.
-    Mount(Box<Mount>),
+    Mount {
+        /// What and where.
+        mount: Box<Mount>,
+        /// Its source is open already, and kept here.
+        tree: Option<usize>,
+    },
     /// Makes nodes in one directory.
     Devices {
         /// Below the root.
@@ -273,7 +300,16 @@ impl Op {
             Op::BindRoot { path, private_parent } => root::bind(at, path, *private_parent),
             Op::EnterRoot(path) => root::enter(path),
             Op::EnterOpenRoot(fd) => root::enter_open(*fd),
-            Op::Mount(mount) => mounts::mount(at, mount),
+            Op::OpenTree { slot, source, recursive, propagation } => {
+                root::open_tree(at, *slot, source, *recursive, *propagation)
+            }
+            Op::OpenNull => guard::open_null(at),
+            Op::TreeNamespace { path, propagation } => root::namespace(at, path, *propagation),
+            Op::CloseRoot => {
+                at.close_root();
+                Ok(())
+            }
+            Op::Mount { mount, tree } => mounts::mount(at, mount, *tree),
             Op::Devices { directory, nodes, bind } => devices::make(at, directory, nodes, *bind),
             Op::DeviceLinks => devices::links(at),
             Op::Console { size, uid, mount } => console::make(at, *size, *uid, *mount),

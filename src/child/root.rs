@@ -1,6 +1,6 @@
 //! The container's root: bound, entered, and the host's left behind.
-//! Runs in the container's mount namespace, whose tree is still a copy of the host's
-//! until [`pivot`].
+//! Runs in the container's mount namespace, whose tree is a copy of the host's until
+//! [`pivot`], or in the host's until [`namespace()`].
 
 #![no_implicit_prelude]
 
@@ -14,7 +14,7 @@ use super::Place;
 use super::report::{At, Call, Failure};
 use super::resolve::{self, Links, Want};
 use crate::sys::mount::{self, MountAttr};
-use crate::sys::{RawFd, fs};
+use crate::sys::{RawFd, fs, ns};
 
 /// Sets the propagation of the whole copy of the host's tree.
 pub(super) fn tree_propagation(kind: u64) -> Result<(), Failure> {
@@ -37,6 +37,35 @@ pub(super) fn bind(at: &mut Place, path: &CStr, private_parent: bool) -> Result<
     fs::close(below);
     at.root = tree;
     Ok(())
+}
+
+/// Opens a copy of a source that is not in sight any more when it is mounted. It is made in the
+/// host's namespace, and shares its events both ways until this is changed.
+pub(super) fn open_tree(
+    at: &mut Place,
+    slot: usize,
+    source: &CStr,
+    recursive: bool,
+    propagation: u64,
+) -> Result<(), Failure> {
+    let tree = mount::clone_tree(::libc::AT_FDCWD, source, recursive).at(Call::OpenSource)?;
+    let attr = MountAttr { propagation, ..NOTHING };
+    mount::mount_setattr(tree, true, &attr).at(Call::MountSetattr)?;
+    if let Some(kept) = at.trees.get_mut(slot) {
+        *kept = tree;
+    }
+    Ok(())
+}
+
+/// A mount namespace that was never a copy of the host's. Joining it makes the container's
+/// root that of the process: there is nothing to pivot, and no old root to unmount.
+pub(super) fn namespace(at: &mut Place, path: &CStr, propagation: u64) -> Result<(), Failure> {
+    let namespace = mount::tree_namespace(path).at(Call::OpenSource)?;
+    ns::setns(namespace, ::libc::CLONE_NEWNS as u64).at(Call::Clone)?;
+    fs::close(namespace);
+    at.root = open_root()?;
+    let attr = MountAttr { propagation, ..NOTHING };
+    mount::mount_setattr(at.root, true, &attr).at(Call::MountSetattr)
 }
 
 /// Makes the mount that holds `directory` private: walks up to its mount point, which is

@@ -6,11 +6,16 @@ pub mod mounts;
 pub mod systemd;
 
 use crate::error::{Doing, Error, Result};
+use crate::sys::mount::has_tree_namespaces;
 use crate::sys::{cred, proc};
 
 /// The oldest kernel that has all that `rt` is built on; the youngest of it is
 /// cgroup.kill.
 const KERNEL_FLOOR: (u32, u32) = (5, 14);
+
+/// Where a mount namespace can be made of one directory (`OPEN_TREE_NAMESPACE`); on an older
+/// kernel it is not worth a system call to ask.
+const TREE_NAMESPACES: (u32, u32) = (7, 0);
 
 /// The inode number of the initial user namespace (`PROC_USER_INIT_INO`).
 const INITIAL_USERNS: u64 = 0xEFFF_FFFD;
@@ -24,12 +29,14 @@ pub struct Host {
     pub in_userns: bool,
     /// This user namespace, and all below it, forbid setgroups(2).
     pub setgroups_denied: bool,
+    /// The kernel makes a mount namespace of one directory.
+    pub tree_namespaces: bool,
 }
 
 impl Host {
     /// Asks the kernel.
     pub fn probe() -> Result<Self> {
-        check_kernel()?;
+        let kernel = kernel()?;
         let namespace = nix::sys::stat::stat("/proc/self/ns/user");
         let namespace = namespace.doing(|| "look at /proc/self/ns/user")?;
         let in_userns = namespace.st_ino != INITIAL_USERNS;
@@ -37,6 +44,7 @@ impl Host {
             unprivileged: cred::geteuid() != 0,
             in_userns,
             setgroups_denied: in_userns && setgroups_is_denied(),
+            tree_namespaces: kernel >= TREE_NAMESPACES && has_tree_namespaces(),
         })
     }
 }
@@ -46,15 +54,15 @@ fn setgroups_is_denied() -> bool {
     proc::read_small("/proc/self/setgroups").is_ok_and(|text| text.trim_end() == "deny")
 }
 
-/// An old kernel would fail at some step with a riddle.
-fn check_kernel() -> Result<()> {
+/// The version of the kernel. An old one would fail at some step with a riddle.
+fn kernel() -> Result<(u32, u32)> {
     let names = nix::sys::utsname::uname().doing(|| "ask for the kernel's version")?;
     let release = names.release().to_string_lossy();
     match version(&release) {
         Some(version) if version < KERNEL_FLOOR => {
             Err(Error::new(format!("rt needs Linux 5.14 or later, this is {release}")))
         }
-        _ => Ok(()),
+        version => Ok(version.unwrap_or(KERNEL_FLOOR)),
     }
 }
 

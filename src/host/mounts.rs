@@ -1,10 +1,12 @@
-//! The mount table, read where it has to be: for a chroot(2), and to explain a refusal.
+//! The mount table, read where it has to be: for a chroot(2), before a tree is bound from
+//! outside, and to explain a refusal.
 
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Doing, Result};
+use crate::sys::statmount;
 
 /// Directories that the kernel makes to be mounted on. They hide nothing.
 const ALWAYS_EMPTY: &[&str] = &[
@@ -29,6 +31,9 @@ const ALWAYS_EMPTY: &[&str] = &[
 /// How many paths an explanation names.
 const NAMED: usize = 3;
 
+/// `NSFS_MAGIC` of `linux/magic.h`.
+const NSFS_MAGIC: u64 = 0x6e73_6673;
+
 /// Where a proc or sysfs is mounted, innermost first.
 pub fn proc_and_sysfs() -> Result<Vec<CString>> {
     let doing = || "read /proc/self/mountinfo";
@@ -39,6 +44,25 @@ pub fn proc_and_sysfs() -> Result<Vec<CString>> {
     let mut points: Vec<CString> = lines(&text).filter_map(wanted).collect();
     points.reverse();
     Ok(points)
+}
+
+/// Whether a mount keeps a mount namespace (`mount --bind /proc/PID/ns/mnt FILE`), or that
+/// cannot be told. A copy of a tree with such a mount cannot be attached in a namespace that
+/// is younger (`ELOOP`); what is copied within a namespace leaves it out.
+pub fn keep_mount_namespaces() -> bool {
+    let keeps = |mount: &u64| {
+        statmount::magic(*mount) == Ok(NSFS_MAGIC)
+            && statmount::root_begins(*mount, b"mnt:[") != Ok(false)
+    };
+    let (mut numbers, mut last) = ([0; 512], 0);
+    loop {
+        match statmount::list(last, &mut numbers) {
+            Ok(count) if numbers[..count].iter().any(keeps) => return true,
+            Ok(count) if count < numbers.len() => return false,
+            Ok(count) => last = numbers[count - 1],
+            Err(_) => return true,
+        }
+    }
 }
 
 /// Why fsmount(2) refuses root of a user namespace a `proc` or `sysfs` (the kernel's

@@ -7,7 +7,7 @@ use super::birth::{self, Birth, Cradle, Event};
 use super::listener::{self, Notified};
 use super::net_devices::{self, Moved};
 use super::notify::{self, Messenger};
-use super::sources::Sources;
+use super::sources::{self, Sources};
 use super::{Created, Request, console, hooks, idmap, limits};
 use crate::cgroup::{self, Cgroup, Driver, Fs, Placement, Systemd, stats};
 use crate::error::{Doing, Error, Result};
@@ -87,6 +87,10 @@ impl<'a> Attempt<'a> {
             cradle.page = Some(self.container.dir.make_listener_page()?);
         }
         let mut setup = self.joins(&files, &mut cradle, gate.as_ref())?;
+        setup.tree_namespace = host.tree_namespaces && sources::tree_namespace(self.plan);
+        if setup.tree_namespace {
+            cradle.namespaces &= !flag::MOUNT;
+        }
         setup.unprivileged = host.unprivileged;
         setup.awaits_cgroup = awaits_cgroup;
         if awaits_cgroup {

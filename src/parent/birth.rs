@@ -283,7 +283,7 @@ impl Birth {
         if let Some(said) = text.trim().get(2..).filter(|said| !said.is_empty()) {
             error = error.detail(said);
         }
-        if let (Call::FsMount, Errno::EPERM, Some(Op::Mount(mount))) =
+        if let (Call::FsMount, Errno::EPERM, Some(Op::Mount { mount, .. })) =
             (call, errno, self.script.op(index))
         {
             return error.hint(mounts::too_revealing(&mount.shown_source()));

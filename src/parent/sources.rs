@@ -1,12 +1,16 @@
 //! Sources of bind mounts that root of the child's user namespace may not be able to
-//! reach, or whose ids it may not map: opened here, handed over one by one.
+//! reach, or whose ids it may not map: opened here, handed over one by one. And whether all
+//! sources can be opened before the container's mount namespace is entered.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 
 use super::idmap;
 use crate::error::{Doing, Error, Result};
+use crate::host::mounts;
 use crate::plan::Plan;
 use crate::plan::mounts::{IdMap, Mount, What};
 use crate::plan::namespaces::flag;
@@ -61,6 +65,26 @@ impl Sources {
         };
         result.doing(|| "map the ids of the mount").map_err(|error| error.hint(hint))
     }
+}
+
+/// Whether the container's mount namespace is made of its root alone, where the kernel can do
+/// that. Otherwise it begins as a copy of the host's.
+pub fn tree_namespace(plan: &Plan) -> bool {
+    let is_tree = |mount: &Mount| match &mount.what {
+        What::Bind { source, recursive: true } => {
+            std::fs::metadata(OsStr::from_bytes(source.to_bytes())).is_ok_and(|at| at.is_dir())
+        }
+        _ => false,
+    };
+    let reason = plan.needs_host_tree().or_else(|| {
+        let kept = plan.mounts.iter().any(is_tree) && mounts::keep_mount_namespaces();
+        kept.then_some("a mount namespace that is kept by a mount of the host")
+    });
+    match reason {
+        Some(reason) => tracing::debug!("mount namespace: a copy of the host's, for {reason}"),
+        None => tracing::debug!("mount namespace: of the root alone (OPEN_TREE_NAMESPACE)"),
+    }
+    reason.is_none()
 }
 
 /// A copy of the source, as the container's mount namespace has it: with what earlier

@@ -23,6 +23,7 @@ pub mod resources;
 pub mod rootfs;
 pub mod script;
 pub mod sysctl;
+mod tree;
 mod words;
 
 use std::collections::BTreeMap;

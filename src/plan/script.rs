@@ -1,10 +1,11 @@
 //! The plan as a list of steps for the child: the only place that allocates for it.
 
+mod root;
+
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 
 use super::Plan;
-use super::devices::{self, Device};
 use super::field::Field;
 use super::limits::Affinity;
 use super::namespaces::{Namespaces, flag};
@@ -36,6 +37,8 @@ pub struct InitSetup {
     pub keep_below: u32,
     /// Mounts of the host that must be gone before a chroot(2).
     pub unmount: Vec<CString>,
+    /// The mount namespace is made of the root alone, and is no copy of the host's.
+    pub tree_namespace: bool,
     /// The caller is not root: the seccomp listener can be taken only out of a process
     /// that is dumpable (ptrace(2), "access mode checking").
     pub unprivileged: bool,
@@ -138,7 +141,7 @@ pub fn init(plan: &Plan, process: &Process, setup: &InitSetup) -> Script {
     }
     labels(&mut steps, process);
     if plan.namespaces.is_new(flag::MOUNT) {
-        root(&mut steps, plan, process, setup);
+        root::steps(&mut steps, plan, process, setup);
     } else {
         steps.at(Op::EnterRoot(c_path(&plan.rootfs.path)), "root.path");
         console(&mut steps, process, false);
@@ -282,77 +285,6 @@ fn namespaces(steps: &mut Steps, namespaces: &Namespaces, setup: &InitSetup) {
 fn become_root_of_new(steps: &mut Steps) {
     steps.at(Op::AwaitMaps, "linux.uidMappings");
     steps.at(Op::BecomeRoot, "linux.uidMappings");
-}
-
-/// Everything about mounts, in the container's mount namespace.
-fn root(steps: &mut Steps, plan: &Plan, process: &Process, setup: &InitSetup) {
-    let rootfs = &plan.rootfs;
-    let shared = matches!(rootfs.propagation, Some((libc::MS_SHARED, _)));
-    if !shared {
-        // Nothing that is mounted from here on may travel to the host. What the host
-        // mounts still arrives, unless the configuration says private.
-        let kind = match rootfs.propagation {
-            Some((libc::MS_PRIVATE, _)) => libc::MS_PRIVATE,
-            _ => libc::MS_SLAVE,
-        };
-        steps.at(Op::TreePropagation(kind), "linux.rootfsPropagation");
-    }
-    steps.push(Op::Umask(0));
-    let path = c_path(&rootfs.path);
-    steps.at(Op::BindRoot { path, private_parent: shared }, "root.path");
-    for mount in &plan.mounts {
-        steps.for_field(Op::Mount(Box::new(mount.clone())), &mount.field);
-    }
-    devices(steps, plan);
-    console(steps, process, true);
-    let cwd = process.cwd.as_bytes();
-    let inside = cwd.iter().position(|byte| *byte != b'/').map(|start| &cwd[start..]);
-    if let Some(Ok(path)) = inside.map(CString::new) {
-        steps.at(Op::MakeCwd(path), "process.cwd");
-    }
-    if plan.wants_hooks() {
-        steps.at(Op::AwaitHooks, "hooks");
-    }
-    for guarded in &rootfs.readonly_paths {
-        steps.for_field(Op::ReadonlyPath(guarded.path.clone()), &guarded.field);
-    }
-    for guarded in &rootfs.masked {
-        let (path, label) = (guarded.path.clone(), plan.mount_label.clone());
-        steps.for_field(Op::MaskPath { path, label }, &guarded.field);
-    }
-    for mount in plan.mounts.iter().filter(|mount| mount.late_readonly) {
-        steps.for_field(Op::LateReadonly(mount.target.clone()), &mount.field);
-    }
-    if rootfs.readonly {
-        steps.at(Op::ReadonlyRoot, "root.readonly");
-    }
-    close_others(steps, setup.keep_below, setup.gate);
-    let enter = match plan.no_pivot {
-        true => Op::Chroot { unmount: setup.unmount.clone() },
-        false => Op::Pivot { shared },
-    };
-    steps.at(enter, "root.path");
-    if let Some((kind, recursive)) = rootfs.propagation {
-        steps.at(Op::RootPropagation { kind, recursive }, "linux.rootfsPropagation");
-    }
-}
-
-/// One step for each directory, so that it is looked up once.
-fn devices(steps: &mut Steps, plan: &Plan) {
-    let bind = plan.namespaces.has(flag::USER) || plan.bind_devices;
-    let mut groups: Vec<(CString, Vec<Device>)> = Vec::new();
-    for device in &plan.devices {
-        match groups.iter_mut().find(|(directory, _)| *directory == device.directory) {
-            Some((_, nodes)) => nodes.push(device.clone()),
-            None => groups.push((device.directory.clone(), vec![device.clone()])),
-        }
-    }
-    for (directory, nodes) in groups {
-        steps.at(Op::Devices { directory, nodes, bind }, "linux.devices");
-    }
-    if devices::fills_dev(&plan.mounts) {
-        steps.push(Op::DeviceLinks);
-    }
 }
 
 fn console(steps: &mut Steps, process: &Process, mount: bool) {

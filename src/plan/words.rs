@@ -28,16 +28,16 @@ impl Op {
             Op::Domainname(_) => "domainname",
             Op::Umask(_) => "umask",
             Op::TreePropagation(_) | Op::RootPropagation { .. } => "propagation",
-            Op::BindRoot { .. } => "bind-root",
+            Op::BindRoot { .. } | Op::TreeNamespace { .. } => "bind-root",
             Op::EnterRoot(_) | Op::EnterOpenRoot(_) => "enter-root",
-            Op::Mount(_) => "mount",
+            Op::Mount { .. } | Op::OpenTree { .. } => "mount",
             Op::Devices { .. } => "devices",
             Op::DeviceLinks => "device-links",
             Op::Console { .. } => "console",
             Op::MakeCwd(_) | Op::Cwd { .. } => "cwd",
             Op::AwaitHooks => "hooks",
             Op::LateReadonly(_) | Op::ReadonlyPath(_) | Op::ReadonlyRoot => "read-only",
-            Op::MaskPath { .. } => "mask",
+            Op::MaskPath { .. } | Op::OpenNull => "mask",
             Op::Pivot { .. } => "pivot-root",
             Op::Chroot { .. } => "chroot",
             Op::AllCpus | Op::Cpus(_) => "cpu-affinity",
@@ -56,7 +56,7 @@ impl Op {
             Op::NoNewPrivileges => "no-new-privileges",
             Op::Seccomp { .. } => "seccomp",
             Op::ResetSignals => "signals",
-            Op::CloseOthers { .. } | Op::CloseFrom(_) => "close-fds",
+            Op::CloseOthers { .. } | Op::CloseFrom(_) | Op::CloseRoot => "close-fds",
         }
     }
 
@@ -86,7 +86,13 @@ impl Op {
             Op::BindRoot { path, .. } => format!("bind the root {}", shown(path)),
             Op::EnterOpenRoot(_) => "enter the container's root".to_owned(),
             Op::EnterRoot(path) => format!("change the root to {}", shown(path)),
-            Op::Mount(mount) => match mount.what {
+            Op::OpenTree { source, .. } => format!("mount {}", shown(source)),
+            Op::OpenNull => "open /dev/null".to_owned(),
+            Op::TreeNamespace { path, .. } => {
+                format!("make a mount namespace of the root {}", shown(path))
+            }
+            Op::CloseRoot => "close the root".to_owned(),
+            Op::Mount { mount, .. } => match mount.what {
                 What::Remount { .. } => format!("remount {}", mount.shown_target()),
                 _ => format!("mount {} on {}", mount.shown_source(), mount.shown_target()),
             },
@@ -158,7 +164,7 @@ impl Script {
     /// was about.
     pub fn field(&self, index: usize, call: Call, part: usize) -> Field {
         match self.steps.get(index) {
-            Some(Step { op: Op::Mount(mount), .. }) => mount_field(mount, call, part),
+            Some(Step { op: Op::Mount { mount, .. }, .. }) => mount_field(mount, call, part),
             Some(Step { op: Op::Devices { nodes, .. }, field }) => {
                 nodes.get(part).map_or(field.clone(), |node| node.field.clone())
             }

@@ -3,8 +3,7 @@
 //!
 //! Two tiers. Most files are *child-safe*: their functions take `&CStr`, raw fds and
 //! integers, allocate nothing, and may run between clone3 and execve. [`bpf`], [`netlink`],
-//! [`proc`],
-//! [`pidfd`] and [`sock`]'s path functions are for the parent only.
+//! [`proc`], [`pidfd`], [`statmount`] and [`sock`]'s path functions are for the parent only.
 
 pub mod bpf;
 pub mod clone;
@@ -26,6 +25,7 @@ pub mod sched;
 pub mod seccomp;
 pub mod signal;
 pub mod sock;
+pub mod statmount;
 
 use nix::errno::Errno;
 

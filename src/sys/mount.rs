@@ -35,6 +35,7 @@ const FSPICK_EMPTY_PATH: u32 = 0x8;
 const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x04;
 const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
 const OPEN_TREE_CLONE: u32 = 1;
+const OPEN_TREE_NAMESPACE: u32 = 2;
 const OPEN_TREE_CLOEXEC: u32 = libc::O_CLOEXEC as u32;
 const AT_RECURSIVE: u32 = 0x8000;
 const AT_EMPTY_PATH: u32 = libc::AT_EMPTY_PATH as u32;
@@ -134,6 +135,20 @@ pub fn clone_tree(dir: RawFd, path: &CStr, recursive: bool) -> Result<RawFd, Err
         | if path.is_empty() { AT_EMPTY_PATH } else { 0 };
     // SAFETY: path is NUL-terminated.
     check_fd(unsafe { libc::syscall(libc::SYS_open_tree, dir, path.as_ptr(), flags) })
+}
+
+/// open_tree(2) with `OPEN_TREE_NAMESPACE` (Linux 7.0): a mount namespace whose root is a copy
+/// of the directory at `path`, with everything mounted below it.
+pub fn tree_namespace(path: &CStr) -> Result<RawFd, Errno> {
+    let flags = OPEN_TREE_NAMESPACE | OPEN_TREE_CLOEXEC | AT_RECURSIVE;
+    // SAFETY: path is NUL-terminated.
+    check_fd(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })
+}
+
+/// Whether the kernel knows `OPEN_TREE_NAMESPACE`: it looks at the flags (`EINVAL`) before it
+/// looks for the directory, which is none (`ENOENT`).
+pub fn has_tree_namespaces() -> bool {
+    tree_namespace(c"") == Err(Errno::ENOENT)
 }
 
 /// mount_setattr(2) on the mount of `fd`, or on its whole tree.

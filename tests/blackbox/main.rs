@@ -41,6 +41,7 @@ mod hostile;
 mod killed;
 mod lifecycle;
 mod limits;
+mod mount_tree;
 mod mounts;
 mod mounts_copyup;
 mod mounts_flags;
@@ -89,6 +90,7 @@ fn all() -> Vec<support::Test> {
         rdt::tests(),
         namespaces::tests(),
         mounts::tests(),
+        mount_tree::tests(),
         mounts_flags::tests(),
         mounts_idmap::tests(),
         mounts_joined::tests(),

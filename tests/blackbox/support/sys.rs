@@ -37,6 +37,18 @@ pub fn bind(source: &Path, target: &Path) -> io::Result<()> {
     mount(&source.to_string_lossy(), target, "", libc::MS_BIND | libc::MS_REC, "")
 }
 
+/// Whether open_tree(2) knows `OPEN_TREE_NAMESPACE` (Linux 7.0), and does not refuse it (`EINVAL`)
+/// before it looks for the directory.
+pub fn knows_tree_namespaces() -> bool {
+    const OPEN_TREE_NAMESPACE: libc::c_int = 2;
+    let path = cstr("/proc/no/such/directory");
+    // SAFETY: the path is NUL-terminated.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), OPEN_TREE_NAMESPACE)
+    };
+    answer < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ENOENT)
+}
+
 pub fn umount_detach(target: &Path) -> io::Result<()> {
     let target = path(target);
     // SAFETY: a NUL-terminated string that outlives the call.
