@@ -81,6 +81,15 @@ class Report:
         self.row(*cells)
 
 
+def with_systemd(report, runtimes, runs):
+    """What a unit costs beside."""
+    others = [cell for each in runtimes[1:] for cell in (each.name, f"rt : {each.name}")]
+    report.table("what", "starts", "goal", "rt", *others)
+    for what, action in (("`run`", "run"), ("`create` + `start` + `kill` + `delete`", "life")):
+        figures = interleave(runtimes, action, runs, 0)
+        report.against(what, "back to back", "1.0", 0, figures)
+
+
 def times(report, runtimes, floor, runs):
     """The commands that everybody waits for."""
     names = [each.name for each in runtimes if each.name != "rt"]
@@ -125,10 +134,10 @@ def bursts(report, runtimes, config, count, width):
     report.row("throughput of rt (goal: 2.5 of crun's)", *(f"{value / best['rt']:.2f}" for value in best.values()))
 
 
-def crowded(report, runtimes, config, containers, mounts, runs):
-    """`run` on a host that is full."""
+def crowded(report, runtimes, floor, config, containers, mounts, runs):
+    """`run` on a host that is full. What is true of the floor is the kernel's doing."""
     def measure():
-        figures = interleave(runtimes, "run", runs, 0)
+        figures = interleave(runtimes + [floor], "run", runs, 0)
         return {name: stats(columns[0]) for name, columns in figures.items()}
 
     empty = measure()
@@ -151,7 +160,7 @@ def crowded(report, runtimes, config, containers, mounts, runs):
     mounted = measure()
     for number in range(mounts):
         LIBC.umount2(f"{many}/{number}".encode(), MNT_DETACH)
-    names = [each.name for each in runtimes]
+    names = [each.name for each in runtimes] + ["floor"]
     report.table("`run` on a full host (goal: 1.1 of the empty one)", *names)
     report.row("empty", *(three(empty[name]) for name in names))
     for what, found in ((f"{containers} containers", full), (f"{mounts} mounts", mounted)):
@@ -172,11 +181,19 @@ def calls(report, runtimes):
         report.row(name, *(f"{min(column):.1f}" for column in columns))
 
 
+def describe(report, runtimes):
+    """Where, and what."""
+    for line in document.machine():
+        report.say(line)
+    for each in runtimes:
+        report.say(f"- {each.name}: {each.version()}, {os.path.getsize(each.path)} bytes")
+
+
 def main():
     """Measures, prints, writes."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--cgroup", required=True)
-    parser.add_argument("--floor", required=True)
+    parser.add_argument("--cgroup", help="parent of all cgroups; without it, systemd makes them")
+    parser.add_argument("--floor")
     parser.add_argument("--tools", required=True)
     parser.add_argument("--runs", type=int, default=150)
     args = parser.parse_args()
@@ -193,36 +210,41 @@ def main():
     with open(f"{WORK}/spec/config.json", encoding="utf-8") as file:
         config = runtime.plain(json.load(file))
     idle = runtime.with_args(config, "/bin/true", "wait")
-    docker = runtime.like_docker(config)
     runtimes = [Runtime(name, path, args.cgroup) for name, path in paths.items()]
     for each in runtimes:
         each.bundle("plain", config)
         each.bundle("idle", idle)
+
+    report = Report()
+    if not args.cgroup:
+        report.say("`benches/systemd`: in the VM of the tests, which is emulated, so that only the quotients mean")
+        report.say(f"something. Wall time of one command in ms: min / p10 / median of {args.runs} interleaved turns.\n")
+        describe(report, runtimes)
+        with_systemd(report, runtimes, args.runs)
+        return document.replace(os.environ["RT_BENCH_OUT"], "With systemd", report.lines)
+
+    docker = runtime.like_docker(config)
+    for each in runtimes:
         each.bundle("docker", docker)
         each.bundle("calls", runtime.with_args(docker, "/bin/calls"))
     floor = Floor(args.floor, args.cgroup)
-
-    report = Report()
     report.say("`benches/run`. Wall time of one command in ms: min / p10 / median of")
     report.say(f"{args.runs} interleaved turns (half of that for the longer ones), and `rt` divided by the other;")
     report.say("goals are for the division by crun. \"Spaced\" is with a pause of 60 ms before each command, as on")
     report.say("a real node; back to back hides the kernel's RCU waits, since one grace period then serves several")
     report.say("calls. Bundle: what `rt spec` writes, without a terminal, with a static /bin/true of two system")
     report.say("calls; \"like Docker's\": its seccomp profile, 30 mounts, 5 namespaces, 40 masked paths.\n")
-    for line in document.machine():
-        report.say(line)
-    for each in runtimes:
-        report.say(f"- {each.name}: {each.version()}, {os.path.getsize(each.path)} bytes")
+    describe(report, runtimes)
     report.say("- floor: `benches/floor.rs`, the same container with nothing but the system calls it takes")
 
     times(report, runtimes, floor, args.runs)
     bursts(report, runtimes[:2], idle, 200, 8)
-    crowded(report, runtimes[:2], idle, 1000, 5000, args.runs // 3)
+    crowded(report, runtimes[:2], floor, idle, 1000, 5000, args.runs // 3)
     calls(report, runtimes)
     report.table("peak memory of `run` with all its processes (GNU time, lowest of 5; goal: 2048)", "KiB")
     for each in runtimes:
         report.row(each.name, min(each.peak() for _ in range(5)))
-    document.replace(os.environ["RT_BENCH_OUT"], "Against other runtimes", report.lines)
+    return document.replace(os.environ["RT_BENCH_OUT"], "Against other runtimes", report.lines)
 
 
 main()

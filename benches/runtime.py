@@ -32,10 +32,12 @@ def timed(argv, actions=()):
 
 
 class Runtime:
-    """A runtime with bundles, a state directory and a cgroup of its own."""
+    """A runtime with bundles, a state directory, and cgroups of its own: below `cgroup`, or made by
+    systemd when that is empty."""
 
     def __init__(self, name, path, cgroup):
         self.name, self.path, self.cgroup = name, path, cgroup
+        self.driver = [] if cgroup else ["--systemd-cgroup"]
         self.dir = f"{WORK}/{name}"
         os.makedirs(self.dir)
         null = os.open("/dev/null", os.O_RDWR)
@@ -45,7 +47,8 @@ class Runtime:
         """Writes a bundle of this configuration, for one container at a time."""
         config = json.loads(json.dumps(config))
         config["root"]["path"] = ROOTFS
-        config["linux"]["cgroupsPath"] = f"/{self.cgroup}/{self.name}-{kind}-{number}"
+        name = f"{self.name}-{kind}-{number}"
+        config["linux"]["cgroupsPath"] = f"/{self.cgroup}/{name}" if self.cgroup else f"system.slice:bench:{name}"
         path = f"{self.dir}/{kind}-{number}"
         os.makedirs(path)
         with open(f"{path}/config.json", "w", encoding="utf-8") as file:
@@ -54,7 +57,7 @@ class Runtime:
 
     def argv(self, *args):
         """The command line of one of its commands."""
-        return [self.path, "--root", f"{self.dir}/state", *args]
+        return [self.path, "--root", f"{self.dir}/state", *self.driver, *args]
 
     def call(self, *args):
         """Runs a command of the runtime."""

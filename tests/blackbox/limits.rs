@@ -19,6 +19,7 @@ tests! {
     pids_max_refuses_also_after_an_update: anyone().needs(Need::Controller("pids")),
     cpu_max_throttles_within_ten_percent: anyone().needs(Need::Controller("cpu")).takes(120),
     io_max_throttles_within_ten_percent: needs(Need::Controller("io")).takes(120),
+    a_megabyte_is_enough_to_start: anyone().needs(Need::Controller("memory")),
     a_limit_too_low_to_start_is_named:
         anyone().needs(Need::Controller("memory")).needs(Need::FileDriver).rt_only(),
     state_says_how_a_kept_run_ended: anyone().rt_only(),
@@ -47,6 +48,19 @@ fn memory_max_kills_and_state_says_so(c: &Case) {
     c.rt(&["run", "--keep", "-b", &b.save(), ID]).exits(3);
     assert_eq!(c.state()["exit"], json!({"reason": "exited", "code": 3, "oomKills": 1}));
     c.down();
+}
+
+/// What the runtime itself takes of the container's memory before the program is there is little.
+fn a_megabyte_is_enough_to_start(c: &Case) {
+    let mut b = c.bundle();
+    b.set("/linux/resources/memory", json!({"limit": M, "swap": M}));
+    for _ in 0..3 {
+        c.run(b.args(&["/bin/true"])).ok();
+        c.create(&b).ok();
+        c.rt(&["start", ID]).ok();
+        c.wait_for_status("stopped");
+        c.down();
+    }
 }
 
 fn a_limit_too_low_to_start_is_named(c: &Case) {
