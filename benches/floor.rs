@@ -1,19 +1,26 @@
 //! The kernel's price of a container: `floor CGROUP ROOTFS PROGRAM` makes the system calls that the
 //! configuration of `rt spec` cannot do without, and nothing else: no configuration is read,
 //! no state is kept, nothing is checked.
+//!
+//! `--leave` ends when the program has started, and leaves it. `--safe` adds what a runtime cannot do without: it starts again from a read-only mount of
+//! itself (CVE-2019-5736), guards the devices, gives the container a session keyring, keeps a state
+//! that another process finds, and has the first process wait until that is written.
 
 use std::env::args;
 use std::ffi::{CStr, CString, OsStr};
-use std::fs::{create_dir, remove_dir};
-use std::os::fd::AsRawFd;
+use std::fs::{self as files, create_dir, remove_dir};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
+use rt::cgroup::devices as guard;
+use rt::parent::protect;
+use rt::plan::resources::device_rules::DEFAULTS;
 use rt::sys::clone::{self, Side};
 use rt::sys::mount::{self, MountAttr, attr};
 use rt::sys::page::CArray;
-use rt::sys::{RawFd, cred, fs, net, ns, pidfd};
+use rt::sys::{RawFd, cred, fs, io, keyring, net, ns, pidfd};
 
 const NAMESPACES: i32 = libc::CLONE_NEWPID
     | libc::CLONE_NEWNET
@@ -70,34 +77,95 @@ const READONLY_PATHS: [&CStr; 5] =
     [c"proc/bus", c"proc/fs", c"proc/irq", c"proc/sys", c"proc/sysrq-trigger"];
 
 fn main() {
-    let mut args = args().skip(1).map(|text| CString::new(text).expect("no NUL"));
+    let is = |flag: &str| args().skip(1).any(|word| word == flag);
+    let (safe, leave) = (is("--safe"), is("--leave"));
+    if safe {
+        protect::ensure().expect("start again from a read-only mount");
+    }
+    let words = args().skip(1).filter(|word| !word.starts_with("--"));
+    let mut args = words.map(|text| CString::new(text).expect("no NUL"));
     let (Some(cgroup), Some(rootfs), Some(program)) = (args.next(), args.next(), args.next())
     else {
-        panic!("usage: floor CGROUP ROOTFS PROGRAM")
+        panic!("usage: floor [--safe] [--leave] CGROUP ROOTFS PROGRAM [ARGUMENT]")
     };
+    let argv: Vec<CString> = [program.clone()].into_iter().chain(args).collect();
     let path = Path::new(OsStr::from_bytes(cgroup.to_bytes()));
+    let state = State(safe.then(|| Path::new("/run/floor")));
+    state.intend();
     create_dir(path).expect("make the cgroup");
-    let cgroup = std::fs::File::open(path).expect("open the cgroup");
+    let cgroup = files::File::open(path).expect("open the cgroup");
+    let (ours, theirs) = io::pipe().expect("make a pipe");
+    let (started, starting) = io::pipe().expect("make a pipe");
     match clone::clone3(NAMESPACES as u64, false, Some(cgroup.as_raw_fd())).expect("clone3") {
         Side::Child => {
-            let (step, errno) = child(&rootfs, &program);
+            fs::close(theirs.as_raw_fd());
+            let go_on = safe.then_some(ours.as_raw_fd());
+            let (step, errno) = child(&rootfs, &program, &CArray::new(argv), go_on);
             eprintln!("floor: {step}: {errno}");
             clone::exit(1)
         }
         Side::Parent { pidfd, .. } => {
+            drop(starting);
+            if safe {
+                guard::attach(cgroup.as_fd(), DEFAULTS).expect("guard the devices");
+            }
+            state.save();
+            drop(theirs);
+            if leave {
+                // The end of file says that its descriptors have been closed by execve.
+                return fs::read(started.as_raw_fd(), &mut [0])
+                    .map(drop)
+                    .expect("hear of the start");
+            }
             pidfd::wait_raw(pidfd, false).expect("wait");
         }
     }
     remove_dir(path).expect("remove the cgroup");
+    state.remove();
 }
 
-/// Becomes the program. Returns only when something failed.
-fn child(rootfs: &CStr, program: &CStr) -> (&'static str, Errno) {
+/// A directory with a copy of the configuration, a note of what is about to be made, and a record
+/// that appears whole.
+struct State<'a>(Option<&'a Path>);
+
+impl State<'_> {
+    fn intend(&self) {
+        let Some(dir) = self.0 else { return };
+        create_dir(dir).expect("make the state directory");
+        files::write(dir.join("config.json"), [b' '; 4096]).expect("write the configuration");
+        files::write(dir.join("intent.json"), [b' '; 512]).expect("write the intent");
+    }
+
+    fn save(&self) {
+        let Some(dir) = self.0 else { return };
+        files::write(dir.join("new"), [b' '; 1024]).expect("write the record");
+        files::rename(dir.join("new"), dir.join("state.json")).expect("rename the record");
+    }
+
+    fn remove(&self) {
+        let Some(dir) = self.0 else { return };
+        for name in ["config.json", "intent.json", "state.json"] {
+            files::remove_file(dir.join(name)).expect("remove the state");
+        }
+        remove_dir(dir).expect("remove the state directory");
+    }
+}
+
+/// Becomes the program, after the end of `go_on`. Returns only when something failed.
+fn child(
+    rootfs: &CStr,
+    program: &CStr,
+    argv: &CArray,
+    go_on: Option<RawFd>,
+) -> (&'static str, Errno) {
     let steps = || -> Result<(), (&'static str, Errno)> {
         let at = |step| move |errno| (step, errno);
         let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
         mount::mount_setattr_root(&private).map_err(at("private"))?;
         cred::setsid().map_err(at("setsid"))?;
+        if go_on.is_some() {
+            keyring::join_session_keyring(c"floor").map_err(at("keyring"))?;
+        }
         net::loopback_up().map_err(at("loopback"))?;
         ns::sethostname(b"floor").map_err(at("hostname"))?;
         let below = path(libc::AT_FDCWD, rootfs).map_err(at("open the root"))?;
@@ -122,13 +190,13 @@ fn child(rootfs: &CStr, program: &CStr) -> (&'static str, Errno) {
             cred::capbset_drop(capability).map_err(at("bounding set"))?;
         }
         cred::capset(CAPS, CAPS, 0).map_err(at("capset"))?;
-        cred::no_new_privileges().map_err(at("no_new_privs"))
+        cred::no_new_privileges().map_err(at("no_new_privs"))?;
+        go_on.map_or(Ok(()), |end| fs::read(end, &mut [0]).map(drop).map_err(at("wait")))
     };
     if let Err(failure) = steps() {
         return failure;
     }
-    let argv = CArray::new(vec![program.to_owned()]);
-    ("execve", clone::execve(program, &argv, &mut CArray::new(Vec::new()), None))
+    ("execve", clone::execve(program, argv, &mut CArray::new(Vec::new()), None))
 }
 
 fn path(root: RawFd, name: &CStr) -> Result<RawFd, Errno> {

@@ -31,6 +31,21 @@ def timed(argv, actions=()):
     return (time.perf_counter_ns() - start) / 1e6, cpu
 
 
+def at_a_time(commands, width, actions=()):
+    """Runs commands, so many at a time: wall time in ms. Who else ends is reaped."""
+    start = time.perf_counter_ns()
+    waiting, running = list(commands), {}
+    while waiting or running:
+        while waiting and len(running) < width:
+            argv = waiting.pop()
+            running[spawn(argv, actions)] = argv
+        pid, status, _ = os.wait4(-1, 0)
+        argv = running.pop(pid, None)
+        if argv and status:
+            raise SystemExit(f"{' '.join(argv)}: {os.waitstatus_to_exitcode(status)}")
+    return (time.perf_counter_ns() - start) / 1e6
+
+
 class Runtime:
     """A runtime with bundles, a state directory, and cgroups of its own: below `cgroup`, or made by
     systemd when that is empty."""
@@ -113,33 +128,15 @@ class Runtime:
 
     def burst(self, count, width):
         """`count` creates, `width` at a time: wall time in ms."""
-        start = time.perf_counter_ns()
-        running = {}
-        for number in range(count):
-            if len(running) == width:
-                self._reap_one(running)
+        def create(number):
             name = f"burst{number}"
-            argv = self.argv(
-                "create", "--bundle", f"{self.dir}/burst-{number}",
-                "--pid-file", f"{self.dir}/{name}.pid", name,
-            )
-            running[spawn(argv, self.quiet)] = argv
-        while running:
-            self._reap_one(running)
-        wall = (time.perf_counter_ns() - start) / 1e6
+            bundle, pid_file = f"{self.dir}/burst-{number}", f"{self.dir}/{name}.pid"
+            return self.argv("create", "--bundle", bundle, "--pid-file", pid_file, name)
+
+        wall = at_a_time([create(number) for number in range(count)], width, self.quiet)
         for number in range(count):
             self.down_created(f"burst{number}")
         return wall
-
-    def _reap_one(self, running):
-        while True:
-            pid, status, _ = os.wait4(-1, 0)
-            argv = running.pop(pid, None)
-            if argv is None:
-                continue
-            if status:
-                raise SystemExit(f"{' '.join(argv)}: {os.waitstatus_to_exitcode(status)}")
-            return
 
     def down_created(self, name):
         """Takes away a container that was never started."""
@@ -173,14 +170,29 @@ class Runtime:
 class Floor:
     """The kernel's price: benches/floor.rs."""
 
-    name = "floor"
-
-    def __init__(self, path, cgroup):
-        self.argv = [path, f"/sys/fs/cgroup/{cgroup}/floor", ROOTFS, "/bin/true"]
+    def __init__(self, name, path, cgroup, *flags):
+        self.name, self.command = name, [path, *flags]
+        self.cgroup = f"/sys/fs/cgroup/{cgroup}/{name}"
+        self.argv = [*self.command, self.cgroup, ROOTFS, "/bin/true"]
 
     def run(self):
         """The system calls of `run`, and nothing else."""
         return timed(self.argv)
+
+    def burst(self, count, width):
+        """As of a runtime; the program is not held back."""
+        cgroups = [f"{self.cgroup}-{number}" for number in range(count)]
+        commands = [[*self.command, "--leave", cgroup, ROOTFS, "/bin/true", "wait"] for cgroup in cgroups]
+        wall = at_a_time(commands, width)
+        for cgroup in cgroups:
+            with open(f"{cgroup}/cgroup.kill", "w", encoding="ascii") as file:
+                file.write("1")
+        for cgroup in cgroups:
+            os.wait()
+            while "populated 1" in open(f"{cgroup}/cgroup.events", encoding="ascii").read():
+                time.sleep(0.001)
+            os.rmdir(cgroup)
+        return wall
 
 
 def plain(config):

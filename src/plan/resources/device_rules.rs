@@ -54,7 +54,7 @@ const fn allow(kind: DeviceKind, major: Option<u32>, minor: Option<u32>, access:
 /// on it: making (not opening) any node, the spec's default devices, terminals, and tun,
 /// without which VPN clients in containers broke.
 #[rustfmt::skip]
-const DEFAULTS: &[DeviceRule] = &[
+pub const DEFAULTS: &[DeviceRule] = &[
     allow(DeviceKind::Char, None, None, MKNOD),
     allow(DeviceKind::Block, None, None, MKNOD),
     allow(DeviceKind::Char, Some(1), Some(3), ALL),      // null
