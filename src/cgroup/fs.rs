@@ -10,11 +10,11 @@ use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
 use super::controllers::Controllers;
 use super::files;
 use super::remove::remove_directory;
-use super::{CgroupRecord, Directory, Driver, DriverKind, Placement, devices, fresh, setting};
+use super::{CgroupRecord, Directory, Driver, DriverKind, Placement, fresh, guard, setting};
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::{Membership, Tree};
 use crate::plan::field::Field;
-use crate::plan::resources::{CgroupPath, CgroupPlan, DeviceRule};
+use crate::plan::resources::{CgroupPath, CgroupPlan};
 
 /// cgroup v2 by files.
 #[derive(Debug)]
@@ -145,7 +145,7 @@ impl Driver for Fs {
     }
 
     fn guard(&self, plan: &CgroupPlan, leaf: BorrowedFd<'_>) -> Result<()> {
-        guard_devices(leaf, &self.record.path, &plan.devices, self.rootless)
+        guard::devices(leaf, &self.record.path, &plan.devices, self.rootless)
     }
 
     /// The process was cloned into the cgroup.
@@ -190,26 +190,5 @@ fn make_error(errno: Errno, doing: String) -> Error {
         }
         Errno::EEXIST => error.hint("somebody made it at the same time; give another cgroupsPath"),
         _ => error,
-    }
-}
-
-/// `rootless`: a program that may not be loaded is forgiven.
-pub(super) fn guard_devices(
-    leaf: BorrowedFd<'_>,
-    path: &str,
-    rules: &[DeviceRule],
-    rootless: bool,
-) -> Result<()> {
-    match devices::attach(leaf, rules) {
-        // Where we may not load a program, the kernel guards the devices: no node can be
-        // made in a user namespace, mounts are nodev, and the host's nodes that are bound
-        // keep their owners and modes.
-        Err(Errno::EPERM) if rootless => Ok(()),
-        other => other.map_err(|errno| {
-            Error::new(format!("guard the devices of cgroup /{path}"))
-                .errno(errno)
-                .field(&Field::of("linux.resources.devices"))
-                .hint("this needs CAP_BPF or CAP_SYS_ADMIN, and CONFIG_CGROUP_BPF in the kernel")
-        }),
     }
 }

@@ -25,6 +25,7 @@ pub mod devices;
 pub mod files;
 mod fresh;
 pub mod fs;
+mod guard;
 pub mod limits;
 mod remove;
 mod setting;

@@ -22,9 +22,8 @@ pub(super) use self::gone::remove;
 use self::manager::{Failure, Manager};
 use self::translate::{Translation, translate};
 use super::controllers::Controllers;
-use super::fs::guard_devices;
 use super::setting::{refused, write};
-use super::{CgroupRecord, Directory, Driver, DriverKind, Placement, files, fresh};
+use super::{CgroupRecord, Directory, Driver, DriverKind, Placement, files, fresh, guard};
 use crate::dbus::Value;
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::{Membership, Tree};
@@ -157,7 +156,7 @@ impl Systemd {
             });
             written?;
         }
-        guard_devices(leaf.as_fd(), path, &plan.devices, self.rootless)
+        guard::devices(leaf.as_fd(), path, &plan.devices, self.rootless)
     }
 }
 
