@@ -98,7 +98,9 @@ impl Cgroup {
         let doing = || format!("{what} cgroup /{}", self.path);
         let set = |on: bool| files::write(&self.dir, "cgroup.freeze", if on { "1" } else { "0" });
         set(on).doing(doing)?;
-        if self.wait(|events| events.frozen == on).doing(doing)? {
+        let end = Instant::now() + PATIENCE;
+        let done = self.wait(".", end, |events| events.frozen == on).doing(doing)?;
+        if done && (!on || self.wait_below(end).doing(doing)?) {
             return Ok(());
         }
         let error = Error::new(doing()).detail(format!("not done after {} s", PATIENCE.as_secs()));
@@ -119,7 +121,8 @@ impl Cgroup {
 
     /// Waits until nothing is left in it; `false` if that takes too long.
     pub fn wait_empty(&self) -> Result<bool> {
-        unless_gone(self.wait(|events| !events.populated), true)
+        let end = Instant::now() + PATIENCE;
+        unless_gone(self.wait(".", end, |events| !events.populated), true)
             .doing(|| format!("wait for the end of the processes in cgroup /{}", self.path))
     }
 
@@ -136,10 +139,33 @@ impl Cgroup {
             .doing(|| format!("read cgroup.events of cgroup /{}", self.path))
     }
 
-    /// Waits for cgroup.events to say what is wanted.
-    fn wait(&self, wanted: impl Fn(Events) -> bool) -> Result<bool, Errno> {
-        let file = files::open_file(&self.dir, "cgroup.events")?;
-        let end = Instant::now() + PATIENCE;
+    /// The kernel calls a cgroup frozen when its own processes stand still: those below it may
+    /// not yet.
+    fn wait_below(&self, end: Instant) -> Result<bool, Errno> {
+        let mut waiting = vec![".".to_owned()];
+        while let Some(path) = waiting.pop() {
+            // Nothing makes cgroups any more, but others may take them away.
+            let below =
+                unless_gone(files::open_cgroup(&self.dir, &path).and_then(children), vec![])?;
+            for name in below {
+                let path = format!("{path}/{name}");
+                if !unless_gone(self.wait(&path, end, |events| events.frozen), true)? {
+                    return Ok(false);
+                }
+                waiting.push(path);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits for cgroup.events of this cgroup, or of one below, to say what is wanted.
+    fn wait(
+        &self,
+        path: &str,
+        end: Instant,
+        wanted: impl Fn(Events) -> bool,
+    ) -> Result<bool, Errno> {
+        let file = files::open_file(&self.dir, &format!("{path}/cgroup.events"))?;
         let mut buffer = [0; 256];
         loop {
             // Reading also arms the next notice: so nothing is missed between read and poll.

@@ -1,13 +1,14 @@
 //! The systemd driver: `--systemd-cgroup`. As root on a machine that is given to the tests
 //! (RT_TEST_HOST), and as an ordinary user who has a systemd of their own.
 
-use crate::support::cmd::{Cmd, slow, wait_until};
+use crate::support::cmd::{Cmd, scaled, slow, wait_until};
 use crate::support::systemd::*;
 use crate::support::{Bundle, Case, ID, Need, sys};
 use crate::tests;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 tests! {
     run_is_in_a_scope_of_its_own: anyone().needs(Need::Systemd),
@@ -19,6 +20,7 @@ tests! {
     failed_create_leaves_no_unit: anyone().needs(Need::Systemd).rt_only(),
     a_unit_that_is_there_is_not_touched: anyone().needs(Need::Systemd).rt_only(),
     a_frozen_cgroup_in_its_place_is_refused: needs(Need::Systemd).rt_only(),
+    a_failed_unit_can_be_seen_until_delete: anyone().needs(Need::Systemd).rt_only().takes(60),
     delete_leaves_no_unit: anyone().needs(Need::Systemd).rt_only().takes(120),
     create_killed_anywhere_leaves_no_unit:
         anyone().needs(Need::Systemd).needs(Need::Tool("strace")).rt_only().takes(240),
@@ -40,7 +42,7 @@ fn run_is_in_a_scope_of_its_own(c: &Case) {
         ("Delegate", "yes"),
         ("Slice", if c.rootless { "user.slice" } else { "system.slice" }),
         ("Description", "rt container box"),
-        ("CollectMode", "inactive-or-failed"),
+        ("CollectMode", "inactive"),
         ("DefaultDependencies", "no"),
         ("MemoryAccounting", "yes"),
         ("TasksAccounting", "yes"),
@@ -200,6 +202,27 @@ fn a_frozen_cgroup_in_its_place_is_refused(c: &Case) {
     assert!(!is_known(c, &unit(c)));
     fs::remove_dir(&path).unwrap();
     c.nothing_left();
+}
+
+fn a_failed_unit_can_be_seen_until_delete(c: &Case) {
+    let mut b = bundle(c);
+    annotate(&mut b, &[("RuntimeMaxSec", "1"), ("TimeoutStopSec", "1")]);
+    rt(c, &["run", "-d", "-b", &b.save(), ID]).ok();
+    wait_until("systemd has ended it", || show(c, &unit(c))["ActiveState"] == "failed");
+    assert_eq!(show(c, &unit(c))["Result"], "timeout");
+    assert_eq!(rt(c, &["state", ID]).ok().json()["status"], "stopped");
+    let out = rt(c, &["delete", ID]).ok();
+    assert!(out.took < scaled(Duration::from_secs(2)), "{:?}", out.took);
+    assert!(!is_known(c, &unit(c)));
+    // The name of a failed unit is free.
+    rt(c, &["run", "-d", "-b", &b.save(), ID]).ok();
+    wait_until("systemd has ended it", || show(c, &unit(c))["ActiveState"] == "failed");
+    let other = bundle(c);
+    rt(c, &["create", "-b", &other.save(), "other"]).ok();
+    rt(c, &["delete", "--force", ID]).ok();
+    assert_eq!(show(c, &unit(c))["ActiveState"], "active");
+    rt(c, &["delete", "--force", "other"]).ok();
+    assert!(!is_known(c, &unit(c)));
 }
 
 fn delete_leaves_no_unit(c: &Case) {

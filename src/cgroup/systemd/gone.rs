@@ -15,6 +15,8 @@ use crate::sys::io;
 
 /// How long systemd is given before it is asked what is the matter.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long it takes to forget a unit that has ended, unless that has failed.
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// Ends what is in the unit's cgroup and waits until systemd has forgotten the unit. What
 /// has another id is not ours, and so is a unit that has got the name since. Done already is
@@ -25,7 +27,7 @@ pub fn remove(record: &CgroupRecord, unit: &UnitRecord) -> Result<()> {
     let is_there = || Cgroup::open(record).map(|cgroup| cgroup.is_some());
     // A slice stays also when it is empty.
     let slice = unit.name.ends_with(".slice");
-    if !slice && wait(GRACE, || Ok(!is_known() && !is_there()?))? {
+    if !slice && wait(GRACE, || Ok(!is_there()?))? && wait(MOMENT, || Ok(!is_known()))? {
         return Ok(());
     }
     if record.id.is_none() {

@@ -180,8 +180,6 @@ fn properties(
         set("Slice", Value::str(unit.slice.as_str()));
         set("Delegate", Value::Bool(true));
     }
-    // It does not stay when it has failed, for example because its processes were killed.
-    set("CollectMode", Value::str("inactive-or-failed"));
     set("DefaultDependencies", Value::Bool(false));
     for name in ["CPUAccounting", "IOAccounting", "MemoryAccounting", "TasksAccounting"] {
         set(name, Value::Bool(true));
