@@ -48,6 +48,8 @@ pub fn ensure() -> Result<()> {
     let exe = exe.doing(|| "open /proc/self/exe")?;
     if fs::is_readonly(exe.as_raw_fd()).doing(|| "look at the mount of rt")? || is_sealed(&exe) {
         PROTECTED.store(true, Relaxed);
+        // All that follows needs most of it.
+        mem::populate_stack();
         return Ok(());
     }
     let copy = match readonly_mount(&exe) {

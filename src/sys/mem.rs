@@ -33,6 +33,20 @@ pub fn memfd(name: &CStr) -> Result<OwnedFd, Errno> {
     .map(own)
 }
 
+/// Has the kernel provide the next pages of the stack in one call (`MADV_POPULATE_WRITE`, Linux
+/// 5.14) instead of one page fault each. Ours has 128 KiB at the start (setup_arg_pages in the
+/// kernel's fs/exec.c); where RLIMIT_STACK allows less, nothing happens.
+pub fn populate_stack() {
+    const MADV_POPULATE_WRITE: i32 = 23;
+    const LENGTH: usize = 80 << 10;
+    const PAGE: usize = 4096;
+    let here = 0u8;
+    let top = &raw const here as usize & !(PAGE - 1);
+    let bottom = std::ptr::with_exposed_provenance_mut(top - LENGTH);
+    // SAFETY: the pages below the stack pointer hold nothing, and stay as they are.
+    unsafe { libc::madvise(bottom, LENGTH, MADV_POPULATE_WRITE) };
+}
+
 /// Whether this program has more rights than its caller (`AT_SECURE` of getauxval(3)).
 pub fn is_setuid() -> bool {
     // SAFETY: reads the auxiliary vector.
