@@ -8,7 +8,7 @@ use super::listener::{self, Notified};
 use super::net_devices::{self, Moved};
 use super::notify::{self, Messenger};
 use super::sources::{self, Sources};
-use super::{Created, Request, console, hooks, idmap, limits};
+use super::{Created, Request, console, hooks, idmap, limits, protect};
 use crate::cgroup::{self, Cgroup, Driver, Fs, Placement, Systemd, stats};
 use crate::error::{Doing, Error, Result};
 use crate::host::{Host, mounts};
@@ -121,6 +121,8 @@ impl<'a> Attempt<'a> {
         if !self.plan.namespaces.needs_stage() && !awaits_cgroup {
             self.know_init()?;
         }
+
+        protect::let_go();
 
         // 6  it is served until it is ready
         self.serve(host)

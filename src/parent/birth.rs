@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::protect;
 use crate::child::{self, Call, Op, Script, Step};
 use crate::error::{Doing, Error, Result, errno_text};
 use crate::host::mounts;
@@ -93,6 +94,7 @@ pub fn begin(script: Script, cradle: &Cradle) -> Result<Birth> {
         Ok(Side::Child) => {
             let link = theirs.as_raw_fd();
             fs::close(ours.as_raw_fd());
+            protect::let_go();
             child::enter(script, link, proc.as_raw_fd(), page)
         }
         Ok(Side::Parent { pid, pidfd }) => (pid, mem::own(pidfd)),

@@ -13,6 +13,7 @@ use super::fds::Passed;
 use super::handover::PidFile;
 use super::limits;
 use super::listener::{self, Notified};
+use super::protect;
 use crate::cgroup::Cgroup;
 use crate::cgroup::files::Events;
 use crate::error::{Doing, Error, Kind, Result};
@@ -245,6 +246,7 @@ fn serve(
                 signal::set_mask(signal::Mask::ALL).doing(|| "block signals")?;
                 tracing::debug!("setns_init: about to exec: pid {} may go on", birth.pid);
                 birth.release(false)?;
+                protect::let_go();
                 if let Some(agent) = agent {
                     hand_over(request.container, agent, birth)?;
                 }

@@ -4,8 +4,8 @@
 use std::ffi::{CString, OsString};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicI32};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -13,13 +13,21 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use crate::error::{Doing, Error, Result};
 use crate::sys::mount::{self, MountAttr, attr};
 use crate::sys::page::CArray;
-use crate::sys::{clone, fs, mem};
+use crate::sys::{RawFd, clone, fs, mem};
 
 /// Verbs whose process enters a container.
 const ENTERING: [&str; 3] = ["create", "run", "exec"];
 
 /// This process runs from a copy already.
 static PROTECTED: AtomicBool = AtomicBool::new(false);
+
+/// The descriptor of the read-only mount that this process runs from, or -1. Whoever closes it
+/// last has the mount go, and waits for the kernel (an RCU grace period): that is put off until
+/// there is time.
+static MOUNT: AtomicI32 = AtomicI32::new(-1);
+
+/// Out of the way of descriptors that a caller may pass on.
+const HIGH: RawFd = 512;
 
 /// [`ensure`] before the command line is understood, so that it is read once and not
 /// twice: for everything that could be one of those verbs. A failure counts only when the
@@ -48,6 +56,7 @@ pub fn ensure() -> Result<()> {
     let exe = exe.doing(|| "open /proc/self/exe")?;
     if fs::is_readonly(exe.as_raw_fd()).doing(|| "look at the mount of rt")? || is_sealed(&exe) {
         PROTECTED.store(true, Relaxed);
+        MOUNT.store(kept_open(&exe).unwrap_or(-1), Relaxed);
         // All that follows needs most of it.
         mem::populate_stack();
         return Ok(());
@@ -66,8 +75,27 @@ pub fn ensure() -> Result<()> {
         entry.push(value);
         entry
     }));
-    let errno = clone::fexecve(copy.as_raw_fd(), &argv, &envp);
+    // Not close-on-exec. Where the limit on descriptors is too low for it, the kernel waits now.
+    let kept = fcntl(&copy, FcntlArg::F_DUPFD(HIGH)).map(mem::own).ok();
+    let from = kept.as_ref().unwrap_or(&copy);
+    let errno = clone::fexecve(from.as_raw_fd(), &argv, &envp);
     Err(Error::new("start rt from a read-only copy of itself").errno(errno))
+}
+
+/// Lets the mount go. The child does so at once, and the parent while the child is at work.
+/// Child-safe.
+pub fn let_go() {
+    let fd = MOUNT.swap(-1, Relaxed);
+    if fd >= 0 {
+        fs::close(fd);
+    }
+}
+
+/// The descriptor that the first start has kept open, if it is of our own program.
+fn kept_open(exe: &OwnedFd) -> Option<RawFd> {
+    let fd = mem::started_from().filter(|fd| *fd >= HIGH)?;
+    let (kept, own) = (fs::fstat(fd).ok()?, fs::fstat(exe.as_raw_fd()).ok()?);
+    ((kept.st_dev, kept.st_ino) == (own.st_dev, own.st_ino)).then_some(fd)
 }
 
 fn readonly_mount(exe: &OwnedFd) -> Result<OwnedFd, Errno> {

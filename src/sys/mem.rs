@@ -47,6 +47,20 @@ pub fn populate_stack() {
     unsafe { libc::madvise(bottom, LENGTH, MADV_POPULATE_WRITE) };
 }
 
+/// The descriptor of which this program was started by execveat(2) without a path: the kernel
+/// calls it `/dev/fd/N` (`AT_EXECFN` of getauxval(3)).
+pub fn started_from() -> Option<RawFd> {
+    // SAFETY: reads the auxiliary vector.
+    let name = unsafe { libc::getauxval(libc::AT_EXECFN) } as usize;
+    let name = std::ptr::with_exposed_provenance::<libc::c_char>(name);
+    if name.is_null() {
+        return None;
+    }
+    // SAFETY: the kernel has put a string on the stack, which stays there.
+    let name = unsafe { CStr::from_ptr(name) };
+    name.to_str().ok()?.strip_prefix("/dev/fd/")?.parse().ok()
+}
+
 /// Whether this program has more rights than its caller (`AT_SECURE` of getauxval(3)).
 pub fn is_setuid() -> bool {
     // SAFETY: reads the auxiliary vector.
