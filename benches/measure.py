@@ -21,6 +21,7 @@ from runtime import ROOTFS, WORK, Floor, Runtime
 
 PAUSE = 0.06
 LIBC = ctypes.CDLL(None, use_errno=True)
+PR_SET_CHILD_SUBREAPER = 36
 MS_RDONLY, MS_REMOUNT, MS_BIND = 1, 32, 4096
 MNT_DETACH = 2
 
@@ -219,6 +220,8 @@ def main():
     parser.add_argument("--runs", type=int, default=150)
     args = parser.parse_args()
     gc.disable()
+    # Orphans come here also where this is not pid 1.
+    LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     paths = {"rt": os.environ["RT_BIN"], "crun": shutil.which("crun"), "runc": shutil.which("runc")}
     paths.update(pair.split("=", 1) for pair in os.environ["RT_PEERS"].split())
