@@ -11,17 +11,16 @@ use ::std::boxed::Box;
 use ::std::ffi::CString;
 use ::std::vec::Vec;
 
-use super::report::{At, Call, Failure};
-use super::{Place, Script, console, creds, devices, finish, guard, listener, mounts, root};
+use super::report::Failure;
+use super::{
+    Place, Script, console, creds, devices, finish, gate, guard, listener, mounts, process, root,
+};
 use crate::plan::creds::Caps;
 use crate::plan::devices::Device;
 use crate::plan::mounts::Mount;
 use crate::sync::Kind;
-use crate::sys::clone::{self, Side};
-use crate::sys::fs::{self, RESOLVE_BENEATH, RESOLVE_NO_XDEV, openat2};
-use crate::sys::io::{interest, poll};
 use crate::sys::sched::SchedAttr;
-use crate::sys::{RawFd, cred, io, keyring, net, ns, sched, seccomp, signal};
+use crate::sys::{RawFd, cred, fs, net, ns, sched, seccomp, signal};
 
 /// One thing that the child does. All memory was allocated before the clone.
 #[derive(Debug)]
@@ -266,7 +265,7 @@ impl Op {
     /// Does it.
     pub(super) fn run(&self, at: &mut Place, script: &Script) -> Result<(), Failure> {
         match self {
-            Op::WriteProc { path, value } => write_proc(at.proc, path, value),
+            Op::WriteProc { path, value } => process::write_proc(at.proc, path, value),
             Op::AwaitCgroup => at.ask(Kind::Cgroup, 0).map(|_| ()),
             Op::AwaitMaps => at.ask(Kind::Maps, 0).map(|_| ()),
             Op::BecomeRoot => {
@@ -280,14 +279,14 @@ impl Op {
                 Ok(())
             }
             Op::Unshare(namespaces) => Ok(ns::unshare(*namespaces)?),
-            Op::Fork { namespaces } => fork(at, *namespaces),
+            Op::Fork { namespaces } => process::fork(at, *namespaces),
             Op::NewSession => match cred::setsid() {
                 // A first process of its own pid namespace is born leading a session when
                 // the caller's is outside of it.
                 Err(Errno::EPERM) => Ok(()),
                 other => Ok(other?),
             },
-            Op::SessionKeyring(name) => session_keyring(name),
+            Op::SessionKeyring(name) => process::session_keyring(name),
             Op::LoopbackUp => Ok(net::loopback_up()?),
             Op::AwaitNetDevices => at.ask(Kind::NetDevices, 0).map(|_| ()),
             Op::Hostname(name) => Ok(ns::sethostname(name.as_bytes())?),
@@ -322,7 +321,7 @@ impl Op {
             Op::Pivot { shared } => root::pivot(at, *shared),
             Op::Chroot { unmount } => root::chroot(at, unmount),
             Op::RootPropagation { kind, recursive } => root::propagation(*kind, *recursive),
-            Op::AllCpus => all_cpus(),
+            Op::AllCpus => process::all_cpus(),
             Op::Cpus(mask) => Ok(sched::sched_setaffinity(mask)?),
             Op::MemoryPolicy { mode, nodes } => Ok(sched::set_mempolicy(*mode, nodes)?),
             Op::IoPriority(priority) => Ok(sched::ioprio_set(*priority)?),
@@ -341,7 +340,7 @@ impl Op {
                 at.alone = answer.frame.arg == 1;
                 Ok(())
             }
-            Op::Gate(fifo) => gate(*fifo),
+            Op::Gate(fifo) => gate::wait(*fifo),
             Op::Capabilities(caps) => creds::drop_to(caps),
             Op::NoNewPrivileges => Ok(cred::no_new_privileges()?),
             Op::Seccomp { program, flags, privileged, notify } => {
@@ -351,7 +350,7 @@ impl Op {
                 let answer = seccomp::set_mode_filter(program, *flags)?;
                 if *notify { listener::hand_over(at, answer) } else { Ok(()) }
             }
-            Op::CloseOthers { from, keep } => close_others(at, *from, *keep),
+            Op::CloseOthers { from, keep } => process::close_others(at, *from, *keep),
             Op::ResetSignals => {
                 signal::set_default(::libc::SIGPIPE)?;
                 signal::set_mask(signal::Mask::NONE)?;
@@ -362,103 +361,4 @@ impl Op {
             }
         }
     }
-}
-
-/// The procfs is the one that the parent opened on the host; nothing mounted over a part
-/// of it is followed (CVE-2025-52881).
-fn write_proc(proc: RawFd, path: &CString, value: &[u8]) -> Result<(), Failure> {
-    let resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV;
-    let fd = openat2(proc, path, ::libc::O_WRONLY, 0, resolve).at(Call::OpenTarget)?;
-    let written = fs::write(fd, value);
-    fs::close(fd);
-    match written.at(Call::Write)? {
-        length if length == value.len() => Ok(()),
-        _ => Err(Failure::new(Call::Write, Errno::EIO)),
-    }
-}
-
-/// The stage's last act. `CLONE_PARENT` makes the new process a child of the runtime,
-/// which learns of it by its pidfd.
-fn fork(at: &mut Place, namespaces: u64) -> Result<(), Failure> {
-    match clone::clone3(namespaces, true, None).at(Call::Clone)? {
-        Side::Child => Ok(()),
-        Side::Parent { pid, pidfd } => {
-            at.tell(Kind::Born, pid as u64, Some(pidfd))?;
-            clone::exit(0)
-        }
-    }
-}
-
-/// The caller's keyring would be shared with the container (keyrings(7)). Kernels without
-/// keys have none to share.
-fn session_keyring(name: &CString) -> Result<(), Failure> {
-    /// From `linux/keyctl.h`'s companion `linux/key.h`.
-    const KEY_USR_SEARCH: u32 = 0x0008_0000;
-    let mut answer = keyring::join_session_keyring(name);
-    // Keys that nobody has any more are given back some time after their last user's end.
-    let mut tries = 0;
-    while answer == Err(Errno::EDQUOT) && tries < 20 {
-        tries += 1;
-        io::poll(&mut [], 10).at(Call::Keyctl)?;
-        answer = keyring::join_session_keyring(name);
-    }
-    match answer {
-        Err(Errno::ENOSYS) => Ok(()),
-        // Programs of the container must find keys in it: the owner may search it.
-        Ok(serial) => match keyring::add_permissions(serial, KEY_USR_SEARCH) {
-            Ok(()) | Err(Errno::EACCES) => Ok(()),
-            Err(errno) => Err(errno).at(Call::Keyctl),
-        },
-        Err(errno) => Err(errno).at(Call::Keyctl),
-    }
-}
-
-/// A mask of ones is cut to what the cpuset allows. It cannot be wrong on a machine with
-/// more processors than that, only too small: the kernel then takes the missing ones as 0.
-fn all_cpus() -> Result<(), Failure> {
-    match sched::sched_setaffinity(&[u64::MAX; 128]) {
-        // Kernel threads and isolated cpusets may forbid it: then nothing was inherited
-        // that could be undone.
-        Ok(()) | Err(Errno::EINVAL | Errno::EPERM) => Ok(()),
-        Err(errno) => Err(errno).at(Call::None),
-    }
-}
-
-/// Waits for a byte in the fifo, which is open for reading and writing here, so that there
-/// is never an end of file. Nobody but SIGKILL could end a pid 1 that has no handlers
-/// (pid_namespaces(7)): the usual requests to end are heard by a descriptor.
-fn gate(fifo: RawFd) -> Result<(), Failure> {
-    const ENDING: [i32; 4] = [::libc::SIGHUP, ::libc::SIGINT, ::libc::SIGQUIT, ::libc::SIGTERM];
-    let signals = signal::signalfd(signal::Mask::of(&ENDING)).at(Call::Gate)?;
-    let mut ready = [interest(fifo, ::libc::POLLIN), interest(signals, ::libc::POLLIN)];
-    let mut byte = [0u8; 1];
-    while poll(&mut ready, -1).at(Call::Gate)? == 0 {}
-    if ready[0].revents == 0
-        && let Ok(Some(received)) = signal::next(signals)
-    {
-        clone::exit(128 + received.signal);
-    }
-    fs::read(fifo, &mut byte).at(Call::Gate)?;
-    fs::close(signals);
-    fs::close(fifo);
-    Ok(())
-}
-
-/// R4: directories of the host, the lock of the state directory, ends of other sockets.
-fn close_others(at: &mut Place, from: u32, keep: [RawFd; 2]) -> Result<(), Failure> {
-    for fd in [&mut at.proc, &mut at.null, &mut at.empty] {
-        *fd = -1;
-    }
-    let [one, other] = keep;
-    let mut kept = [at.link, at.root, one, other];
-    kept.sort_unstable();
-    let mut next = from;
-    for fd in kept {
-        let Ok(fd) = u32::try_from(fd) else { continue };
-        if fd > next {
-            fs::close_range(next, fd - 1, 0)?;
-        }
-        next = next.max(fd + 1);
-    }
-    Ok(fs::close_range(next, u32::MAX, 0)?)
 }
