@@ -1,4 +1,4 @@
-//! The cgroup of a new container has nobody in it, and stands not still.
+//! The cgroup of a new container has nobody in it, and does not stand still.
 
 use std::os::fd::OwnedFd;
 
