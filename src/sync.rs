@@ -8,6 +8,7 @@
 //!    | <------------ Maps ------------ |  new user namespace: write uid_map, gid_map
 //!    | ------------- ack ------------> |
 //!    | <--- Born (pidfd) ------------- |  only with a stage: this is the real child
+//!    | ------------- ack ------------> |  ... which has waited for this
 //!    | <--------- NetDevices --------- |  move devices of the host into my namespace
 //!    | ------------- ack ------------> |
 //!    | <--- Source(n) ---------------- |  user namespace: open what I cannot reach

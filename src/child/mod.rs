@@ -115,6 +115,11 @@ impl Place {
     /// with it. Without a parent there is no reason to go on.
     fn ask(&mut self, kind: Kind, arg: u64) -> Result<sync::Received, Failure> {
         self.tell(kind, arg, None)?;
+        self.hear()
+    }
+
+    /// Waits for the parent's word.
+    fn hear(&mut self) -> Result<sync::Received, Failure> {
         match sync::receive(self.link) {
             Ok(Some(received)) => Ok(received),
             Ok(_) => clone::exit(1),

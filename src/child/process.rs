@@ -32,7 +32,8 @@ pub(super) fn write_proc(proc: RawFd, path: &CString, value: &[u8]) -> Result<()
 /// which learns of it by its pidfd.
 pub(super) fn fork(at: &mut Place, namespaces: u64) -> Result<(), Failure> {
     match clone::clone3(namespaces, true, None).at(Call::Clone)? {
-        Side::Child => Ok(()),
+        // Whatever it said before the parent knows it would be taken for the stage's.
+        Side::Child => at.hear().map(|_| ()),
         Side::Parent { pid, pidfd } => {
             at.tell(Kind::Born, pid as u64, Some(pidfd))?;
             clone::exit(0)

@@ -230,7 +230,7 @@ impl Birth {
         let stage = std::mem::replace(&mut self.pidfd, pidfd);
         pidfd::wait(stage.as_fd(), false).doing(|| "wait for the stage")?;
         self.pid = pid;
-        Ok(())
+        self.answer(None)
     }
 
     /// Kills and reaps.
