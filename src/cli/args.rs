@@ -1,318 +1,340 @@
-//! The options of every verb, as runc knows them: one struct for each.
+//! The options of every verb, as runc knows them.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use clap::{Args, ValueEnum};
+use super::given::Given;
+use super::syntax::{Argument, Count, Flag, Syntax, switch, value};
+use super::values::{Bytes, GroupId, Interval, UserIds};
+use super::words::{CgroupManager, ListFormat, LogFormat, LogLevel, Rootless};
 
-use super::values::{Bytes, Interval, UserIds, number, own_id};
+/// What is made of the flags and arguments of a verb.
+pub trait Options: Sized {
+    /// The flags that are its own.
+    const FLAGS: &'static [Flag];
+    /// The arguments that are its own.
+    const ARGUMENTS: &'static [Argument];
+    /// All that it may be given.
+    const SYNTAX: Syntax;
 
-/// How the log is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// One line for people.
-    #[default]
-    Text,
-    /// One JSON object on a line.
-    Json,
+    /// Takes it; what is wrong, in one line.
+    fn read(given: &mut Given) -> Result<Self, String>;
 }
 
-/// What is logged at least.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[allow(missing_docs)]
-pub enum LogLevel {
-    Error,
-    #[value(alias = "warn")]
-    Warning,
-    Info,
-    Debug,
-}
-
-/// Who manages cgroups.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum CgroupManager {
-    /// `rt` itself, by files.
-    #[default]
-    Cgroupfs,
-    /// A transient scope of systemd.
-    Systemd,
-    /// Nobody: the container stays in the cgroup of the caller.
-    Disabled,
-}
-
-/// Whether the lack of privileges over cgroups is forgiven.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Rootless {
-    /// When `rt` does not run as root of the initial user namespace.
-    #[default]
-    Auto,
-    /// Always.
-    True,
-    /// Never.
-    False,
-}
-
-impl FromStr for Rootless {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match super::flags::boolean(text) {
-            Some(true) => Ok(Rootless::True),
-            Some(false) => Ok(Rootless::False),
-            None if text == "auto" => Ok(Rootless::Auto),
-            None => Err("expected true, false or auto".to_owned()),
+/// A struct of options, with the flag or argument that each comes from. What is said of a field is
+/// also its help. `with` adds another struct of options, whose own come first.
+macro_rules! options {
+    (
+        $(#[$about:meta])*
+        pub struct $name:ident $(with $part:ident: $Part:ty)? {
+            $(#[doc = $help:literal] $field:ident: $Type:ty = $flag:expr,)*
         }
+        $(arguments {
+            $(#[doc = $what:literal] $argument:ident: $Argument:ty = $place:expr,)*
+        })?
+    ) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        pub struct $name {
+            $(
+                /// Options of others as well.
+                pub $part: $Part,
+            )?
+            $(#[doc = $help] pub $field: $Type,)*
+            $($(#[doc = $what] pub $argument: $Argument,)*)?
+        }
+
+        impl Options for $name {
+            const FLAGS: &'static [Flag] = &[$($flag.help($help)),*];
+            const ARGUMENTS: &'static [Argument] = &[$($($place.help($what)),*)?];
+            const SYNTAX: Syntax = Syntax {
+                flags: &[$(<$Part>::FLAGS,)? Self::FLAGS],
+                arguments: &[$(<$Part>::ARGUMENTS,)? Self::ARGUMENTS],
+            };
+
+            // One has no options at all.
+            #[allow(unused_variables)]
+            fn read(given: &mut Given) -> Result<Self, String> {
+                Ok($name {
+                    $($part: <$Part>::read(given)?,)?
+                    $($field: given.flag(const { $flag.long })?,)*
+                    $($($argument: given.argument(&$place)?,)*)?
+                })
+            }
+        }
+    };
+}
+
+/// The name of a container.
+const ID: Argument = Argument::new("ID", Count::One);
+
+options! {
+    /// The options before the verb.
+    pub struct Global {
+        /// Directory of the state of all containers [default: /run/rt, or $XDG_RUNTIME_DIR/rt]
+        root: Option<PathBuf> = value("root", "DIR"),
+        /// File that the log is appended to, instead of stderr
+        log: Option<PathBuf> = value("log", "FILE"),
+        /// Format of the log
+        log_format: LogFormat = value("log-format", "FORMAT").default("text").words(LogFormat::WORDS),
+        /// Least level that is logged [default: warning, or error for json]
+        log_level: Option<LogLevel> = value("log-level", "LEVEL").words(LogLevel::WORDS),
+        /// Log everything
+        debug: bool = switch("debug"),
+        /// Let systemd manage the cgroup
+        systemd_cgroup: bool = switch("systemd-cgroup"),
+        /// Who manages the cgroup
+        cgroup_manager: CgroupManager = value("cgroup-manager", "MANAGER").default("cgroupfs").words(CgroupManager::WORDS),
+        /// Whether a lack of privileges over cgroups is forgiven: true, false or auto
+        rootless: Rootless = value("rootless", "BOOL").default("auto"),
+        /// Print the version
+        version: bool = switch("version").letter('v'),
     }
 }
 
-/// The options before the verb.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-pub struct Global {
-    /// Directory of the state of all containers [default: /run/rt, or $XDG_RUNTIME_DIR/rt]
-    #[arg(long, value_name = "DIR")]
-    pub root: Option<PathBuf>,
-    /// File that the log is appended to, instead of stderr
-    #[arg(long, value_name = "FILE")]
-    pub log: Option<PathBuf>,
-    /// Format of the log
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub log_format: LogFormat,
-    /// Least level that is logged [default: warning, or error for json]
-    #[arg(long, value_name = "LEVEL")]
-    pub log_level: Option<LogLevel>,
-    /// Log everything
-    #[arg(long)]
-    pub debug: bool,
-    /// Let systemd manage the cgroup
-    #[arg(long)]
-    pub systemd_cgroup: bool,
-    /// Who manages the cgroup
-    #[arg(long, value_name = "MANAGER", default_value = "cgroupfs")]
-    pub cgroup_manager: CgroupManager,
-    /// Whether a lack of privileges over cgroups is forgiven: true, false or auto
-    #[arg(long, value_name = "BOOL", default_value = "auto")]
-    pub rootless: Rootless,
-    /// Print the version
-    #[arg(long, short = 'v')]
-    pub version: bool,
+options! {
+    /// What `create` and `run` have in common.
+    pub struct Bundle {
+        /// Directory of the bundle
+        bundle: PathBuf = value("bundle", "DIR").letter('b').default("."),
+        /// Unix socket that gets the master of the terminal
+        console_socket: Option<PathBuf> = value("console-socket", "SOCKET"),
+        /// Unix socket that gets a pidfd of the process
+        pidfd_socket: Option<PathBuf> = value("pidfd-socket", "SOCKET"),
+        /// File that gets the pid of the process
+        pid_file: Option<PathBuf> = value("pid-file", "FILE"),
+        /// Move the root file system instead of pivot_root, for a ramdisk
+        no_pivot: bool = switch("no-pivot"),
+        /// Keep the session keyring of the caller
+        no_new_keyring: bool = switch("no-new-keyring"),
+        /// Pass this many file descriptors after stdio and $LISTEN_FDS
+        preserve_fds: u32 = value("preserve-fds", "N").default("0"),
+    }
+    arguments {
+        /// Name of the container
+        id: String = ID,
+    }
 }
 
-/// What `create` and `run` have in common.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Bundle {
-    /// Directory of the bundle
-    #[arg(long, short, value_name = "DIR", default_value = ".")]
-    pub bundle: PathBuf,
-    /// Unix socket that gets the master of the terminal
-    #[arg(long, value_name = "SOCKET")]
-    pub console_socket: Option<PathBuf>,
-    /// Unix socket that gets a pidfd of the process
-    #[arg(long, value_name = "SOCKET")]
-    pub pidfd_socket: Option<PathBuf>,
-    /// File that gets the pid of the process
-    #[arg(long, value_name = "FILE")]
-    pub pid_file: Option<PathBuf>,
-    /// Move the root file system instead of pivot_root, for a ramdisk
-    #[arg(long)]
-    pub no_pivot: bool,
-    /// Keep the session keyring of the caller
-    #[arg(long)]
-    pub no_new_keyring: bool,
-    /// Pass this many file descriptors after stdio and $LISTEN_FDS
-    #[arg(long, value_name = "N", default_value = "0", value_parser = number)]
-    pub preserve_fds: u32,
-    /// Name of the container
-    #[arg(value_name = "ID")]
-    pub id: String,
+options! {
+    /// `rt create`.
+    pub struct Create with bundle: Bundle {
+        /// What create always does; for callers that say so
+        detach: bool = switch("detach").letter('d').hidden(),
+    }
 }
 
-/// `rt create`.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Create {
-    /// The container.
-    #[command(flatten)]
-    pub bundle: Bundle,
-    /// What create always does; for callers that say so
-    #[arg(long, short, hide = true)]
-    pub detach: bool,
+options! {
+    /// `rt run`.
+    pub struct Run with bundle: Bundle {
+        /// Return when the process has started
+        detach: bool = switch("detach").letter('d'),
+        /// Do not delete the container when its process ends
+        keep: bool = switch("keep"),
+        /// Do not become the parent of orphans
+        no_subreaper: bool = switch("no-subreaper"),
+    }
 }
 
-/// `rt run`.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Run {
-    /// The container.
-    #[command(flatten)]
-    pub bundle: Bundle,
-    /// Return when the process has started
-    #[arg(long, short)]
-    pub detach: bool,
-    /// Do not delete the container when its process ends
-    #[arg(long)]
-    pub keep: bool,
-    /// Do not become the parent of orphans
-    #[arg(long)]
-    pub no_subreaper: bool,
+options! {
+    /// `rt state`.
+    pub struct State {
+        /// Also print the limits that the kernel enforces
+        resources: bool = switch("resources"),
+    }
+    arguments {
+        /// Name of the container
+        id: String = ID,
+    }
 }
 
-/// `rt state`.
-#[derive(Debug, Clone, Default, Args)]
-pub struct State {
-    /// Also print the limits that the kernel enforces
-    #[arg(long)]
-    pub resources: bool,
-    /// Name of the container
-    #[arg(value_name = "ID")]
-    pub id: String,
+options! {
+    /// `rt start`, `pause`, `resume`: only an id.
+    pub struct OneId {
+    }
+    arguments {
+        /// Name of the container
+        id: String = ID,
+    }
 }
 
-/// `rt start`, `pause`, `resume`: only an id.
-#[derive(Debug, Clone, Default, Args)]
-pub struct OneId {
-    /// Name of the container
-    #[arg(value_name = "ID")]
-    pub id: String,
+options! {
+    /// `rt kill`.
+    pub struct Kill {
+        /// Signal every process, also of a container that has stopped
+        all: bool = switch("all").letter('a'),
+    }
+    arguments {
+        /// Name of the container
+        id: String = ID,
+        /// Name, with or without SIG, or number
+        signal: String = Argument::new("SIGNAL", Count::Default("TERM")),
+    }
 }
 
-/// `rt kill`.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Kill {
-    /// Signal every process, also of a container that has stopped
-    #[arg(long, short)]
-    pub all: bool,
-    /// Name of the container
-    #[arg(value_name = "ID")]
-    pub id: String,
-    /// Name, with or without SIG, or number
-    #[arg(value_name = "SIGNAL", default_value = "TERM")]
-    pub signal: String,
+options! {
+    /// `rt delete`.
+    pub struct Delete {
+        /// Kill what runs, and succeed when nothing is there
+        force: bool = switch("force").letter('f'),
+    }
+    arguments {
+        /// Name of the container
+        id: String = ID,
+    }
 }
 
-/// `rt delete`.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Delete {
-    /// Kill what runs, and succeed when nothing is there
-    #[arg(long, short)]
-    pub force: bool,
-    /// Name of the container
-    #[arg(value_name = "ID")]
-    pub id: String,
+options! {
+    /// `rt exec`.
+    pub struct Exec {
+        /// Unix socket that gets the master of the terminal
+        console_socket: Option<PathBuf> = value("console-socket", "SOCKET"),
+        /// Unix socket that gets a pidfd of the process
+        pidfd_socket: Option<PathBuf> = value("pidfd-socket", "SOCKET"),
+        /// Working directory in the container
+        cwd: Option<String> = value("cwd", "DIR"),
+        /// Add NAME=VALUE to the environment
+        env: Vec<String> = value("env", "NAME=VALUE").letter('e').many(),
+        /// Give the process a terminal
+        tty: bool = switch("tty").letter('t'),
+        /// Run as these ids
+        user: Option<UserIds> = value("user", "UID[:GID]").letter('u'),
+        /// Add a supplementary group
+        additional_gids: Vec<GroupId> = value("additional-gids", "GID").letter('g').many(),
+        /// Read the process from this file, as JSON
+        process: Option<PathBuf> = value("process", "FILE").letter('p'),
+        /// Return when the process has started
+        detach: bool = switch("detach").letter('d'),
+        /// File that gets the pid of the process
+        pid_file: Option<PathBuf> = value("pid-file", "FILE"),
+        /// SELinux label of the process
+        process_label: Option<String> = value("process-label", "LABEL"),
+        /// AppArmor profile of the process
+        apparmor: Option<String> = value("apparmor", "PROFILE"),
+        /// Let the process gain no privileges
+        no_new_privs: bool = switch("no-new-privs"),
+        /// Add a capability to the bounding, effective and permitted sets
+        cap: Vec<String> = value("cap", "CAP").letter('c').many(),
+        /// Pass this many file descriptors after stdio and $LISTEN_FDS
+        preserve_fds: u32 = value("preserve-fds", "N").default("0"),
+        /// Run in this cgroup below the container's
+        cgroup: Vec<String> = value("cgroup", "PATH").many(),
+        /// Run in a paused container as well
+        ignore_paused: bool = switch("ignore-paused"),
+    }
+    arguments {
+        /// Name of the container
+        id: String = ID,
+        /// Program and its arguments, unless --process is given
+        command: Vec<String> = Argument::new("COMMAND", Count::Rest),
+    }
 }
 
-/// `rt exec`.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Exec {
-    /// Unix socket that gets the master of the terminal
-    #[arg(long, value_name = "SOCKET")]
-    pub console_socket: Option<PathBuf>,
-    /// Unix socket that gets a pidfd of the process
-    #[arg(long, value_name = "SOCKET")]
-    pub pidfd_socket: Option<PathBuf>,
-    /// Working directory in the container
-    #[arg(long, value_name = "DIR")]
-    pub cwd: Option<String>,
-    /// Add NAME=VALUE to the environment
-    #[arg(long, short, value_name = "NAME=VALUE")]
-    pub env: Vec<String>,
-    /// Give the process a terminal
-    #[arg(long, short)]
-    pub tty: bool,
-    /// Run as these ids
-    #[arg(long, short, value_name = "UID[:GID]")]
-    pub user: Option<UserIds>,
-    /// Add a supplementary group
-    #[arg(long, short = 'g', value_name = "GID", value_parser = own_id)]
-    pub additional_gids: Vec<u32>,
-    /// Read the process from this file, as JSON
-    #[arg(long, short, value_name = "FILE")]
-    pub process: Option<PathBuf>,
-    /// Return when the process has started
-    #[arg(long, short)]
-    pub detach: bool,
-    /// File that gets the pid of the process
-    #[arg(long, value_name = "FILE")]
-    pub pid_file: Option<PathBuf>,
-    /// SELinux label of the process
-    #[arg(long, value_name = "LABEL")]
-    pub process_label: Option<String>,
-    /// AppArmor profile of the process
-    #[arg(long, value_name = "PROFILE")]
-    pub apparmor: Option<String>,
-    /// Let the process gain no privileges
-    #[arg(long)]
-    pub no_new_privs: bool,
-    /// Add a capability to the bounding, effective and permitted sets
-    #[arg(long, short, value_name = "CAP")]
-    pub cap: Vec<String>,
-    /// Pass this many file descriptors after stdio and $LISTEN_FDS
-    #[arg(long, value_name = "N", default_value = "0", value_parser = number)]
-    pub preserve_fds: u32,
-    /// Run in this cgroup below the container's
-    #[arg(long, value_name = "PATH")]
-    pub cgroup: Vec<String>,
-    /// Run in a paused container as well
-    #[arg(long)]
-    pub ignore_paused: bool,
-    /// Name of the container
-    #[arg(value_name = "ID")]
-    pub id: String,
-    /// Program and its arguments, unless --process is given
-    #[arg(value_name = "COMMAND")]
-    pub command: Vec<String>,
+options! {
+    /// `rt list`.
+    pub struct List {
+        /// How to print
+        format: ListFormat = value("format", "FORMAT").letter('f').default("table").words(ListFormat::WORDS),
+        /// Print ids only
+        quiet: bool = switch("quiet").letter('q'),
+    }
 }
 
-/// How `list` and `ps` print.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum ListFormat {
-    /// Columns with a heading.
-    #[default]
-    Table,
-    /// JSON on one line.
-    Json,
+options! {
+    /// `rt ps`.
+    pub struct Ps {
+        /// How to print
+        format: ListFormat = value("format", "FORMAT").letter('f').default("table").words(ListFormat::WORDS),
+    }
+    arguments {
+        /// Name of the container
+        id: String = ID,
+        /// Options of ps(1) [default: -ef]
+        options: Vec<String> = Argument::new("PS OPTION", Count::Rest),
+    }
 }
 
-/// `rt list`.
-#[derive(Debug, Clone, Default, Args)]
-pub struct List {
-    /// How to print
-    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
-    pub format: ListFormat,
-    /// Print ids only
-    #[arg(long, short)]
-    pub quiet: bool,
+options! {
+    /// `rt spec`.
+    pub struct Spec {
+        /// Directory of the bundle
+        bundle: PathBuf = value("bundle", "DIR").letter('b').default("."),
+        /// For a container of an ordinary user
+        rootless: bool = switch("rootless"),
+    }
 }
 
-/// `rt ps`.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Ps {
-    /// How to print
-    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
-    pub format: ListFormat,
-    /// Name of the container
-    #[arg(value_name = "ID")]
-    pub id: String,
-    /// Options of ps(1) [default: -ef]
-    #[arg(value_name = "PS OPTION")]
-    pub options: Vec<String>,
+options! {
+    /// `rt features`: nothing to say.
+    pub struct Features {
+    }
 }
 
-/// `rt spec`.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Spec {
-    /// Directory of the bundle
-    #[arg(long, short, value_name = "DIR", default_value = ".")]
-    pub bundle: PathBuf,
-    /// For a container of an ordinary user
-    #[arg(long)]
-    pub rootless: bool,
+options! {
+    /// `rt events`.
+    pub struct Events {
+        /// Time between two lines of statistics
+        interval: Interval = value("interval", "TIME").default("5s"),
+        /// Print the statistics once
+        stats: bool = switch("stats"),
+    }
+    arguments {
+        /// Name of the container
+        id: String = ID,
+    }
 }
 
-/// `rt features`: nothing to say.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Features {}
+options! {
+    /// `rt update`.
+    pub struct Update {
+        /// File with the resources as JSON, or - for stdin; instead of the other options
+        resources: Option<PathBuf> = value("resources", "FILE").letter('r'),
+        /// Weight of block IO, 10 to 1000
+        blkio_weight: Option<u16> = value("blkio-weight", "WEIGHT"),
+        /// Period of the CPU quota in microseconds
+        cpu_period: Option<u64> = value("cpu-period", "US"),
+        /// CPU time in each period in microseconds, or -1 for no limit
+        cpu_quota: Option<i64> = value("cpu-quota", "US"),
+        /// CPU time that can be saved up for later periods in microseconds
+        cpu_burst: Option<u64> = value("cpu-burst", "US"),
+        /// CPU shares, 2 to 262144
+        cpu_share: Option<u64> = value("cpu-share", "SHARES"),
+        /// 1 to get only the CPU time that nobody else wants
+        cpu_idle: Option<i64> = value("cpu-idle", "0|1"),
+        /// Realtime period in microseconds
+        cpu_rt_period: Option<u64> = value("cpu-rt-period", "US"),
+        /// Realtime in each period in microseconds
+        cpu_rt_runtime: Option<i64> = value("cpu-rt-runtime", "US"),
+        /// Processors, like 0-3,7
+        cpuset_cpus: Option<String> = value("cpuset-cpus", "LIST"),
+        /// Memory nodes
+        cpuset_mems: Option<String> = value("cpuset-mems", "LIST"),
+        /// Limit on memory, like 512M, or -1 for none
+        memory: Option<Bytes> = value("memory", "SIZE"),
+        /// Memory that is not reclaimed as long as others have some
+        memory_reservation: Option<Bytes> = value("memory-reservation", "SIZE"),
+        /// Limit on memory and swap together, or -1 for none
+        memory_swap: Option<Bytes> = value("memory-swap", "SIZE"),
+        /// Without effect; for callers that give it
+        kernel_memory: Option<Bytes> = value("kernel-memory", "SIZE").hidden(),
+        /// Without effect; for callers that give it
+        kernel_memory_tcp: Option<Bytes> = value("kernel-memory-tcp", "SIZE").hidden(),
+        /// Most tasks, or -1 for no limit
+        pids_limit: Option<i64> = value("pids-limit", "N"),
+        /// Intel RDT schema of the L3 cache
+        l3_cache_schema: Option<String> = value("l3-cache-schema", "SCHEMA"),
+        /// Intel RDT schema of the memory bandwidth
+        mem_bw_schema: Option<String> = value("mem-bw-schema", "SCHEMA"),
+    }
+    arguments {
+        /// Name of the container
+        id: String = ID,
+    }
+}
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::super::values::UserIds;
+    use super::super::words::Rootless;
 
     #[test]
     fn user_is_exact_or_an_error() {
@@ -357,83 +379,4 @@ mod tests {
         assert_eq!("auto".parse(), Ok(Rootless::Auto));
         assert!("maybe".parse::<Rootless>().is_err());
     }
-}
-
-/// `rt events`.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Events {
-    /// Time between two lines of statistics
-    #[arg(long, value_name = "TIME", default_value = "5s")]
-    pub interval: Interval,
-    /// Print the statistics once
-    #[arg(long)]
-    pub stats: bool,
-    /// Name of the container
-    #[arg(value_name = "ID")]
-    pub id: String,
-}
-
-/// `rt update`.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Update {
-    /// File with the resources as JSON, or - for stdin; instead of the other options
-    #[arg(long, short, value_name = "FILE")]
-    pub resources: Option<PathBuf>,
-    /// Weight of block IO, 10 to 1000
-    #[arg(long, value_name = "WEIGHT")]
-    pub blkio_weight: Option<u16>,
-    /// Period of the CPU quota in microseconds
-    #[arg(long, value_name = "US")]
-    pub cpu_period: Option<u64>,
-    /// CPU time in each period in microseconds, or -1 for no limit
-    #[arg(long, value_name = "US")]
-    pub cpu_quota: Option<i64>,
-    /// CPU time that can be saved up for later periods in microseconds
-    #[arg(long, value_name = "US")]
-    pub cpu_burst: Option<u64>,
-    /// CPU shares, 2 to 262144
-    #[arg(long, value_name = "SHARES")]
-    pub cpu_share: Option<u64>,
-    /// 1 to get only the CPU time that nobody else wants
-    #[arg(long, value_name = "0|1")]
-    pub cpu_idle: Option<i64>,
-    /// Realtime period in microseconds
-    #[arg(long, value_name = "US")]
-    pub cpu_rt_period: Option<u64>,
-    /// Realtime in each period in microseconds
-    #[arg(long, value_name = "US")]
-    pub cpu_rt_runtime: Option<i64>,
-    /// Processors, like 0-3,7
-    #[arg(long, value_name = "LIST")]
-    pub cpuset_cpus: Option<String>,
-    /// Memory nodes
-    #[arg(long, value_name = "LIST")]
-    pub cpuset_mems: Option<String>,
-    /// Limit on memory, like 512M, or -1 for none
-    #[arg(long, value_name = "SIZE")]
-    pub memory: Option<Bytes>,
-    /// Memory that is not reclaimed as long as others have some
-    #[arg(long, value_name = "SIZE")]
-    pub memory_reservation: Option<Bytes>,
-    /// Limit on memory and swap together, or -1 for none
-    #[arg(long, value_name = "SIZE")]
-    pub memory_swap: Option<Bytes>,
-    /// Without effect; for callers that give it
-    #[arg(long, value_name = "SIZE", hide = true)]
-    pub kernel_memory: Option<Bytes>,
-    /// Without effect; for callers that give it
-    #[arg(long, value_name = "SIZE", hide = true)]
-    pub kernel_memory_tcp: Option<Bytes>,
-    /// Most tasks, or -1 for no limit
-    #[arg(long, value_name = "N")]
-    pub pids_limit: Option<i64>,
-    /// Intel RDT schema of the L3 cache
-    #[arg(long, value_name = "SCHEMA")]
-    pub l3_cache_schema: Option<String>,
-    /// Intel RDT schema of the memory bandwidth
-    #[arg(long, value_name = "SCHEMA")]
-    pub mem_bw_schema: Option<String>,
-    /// Name of the container
-    #[arg(value_name = "ID")]
-    pub id: String,
 }

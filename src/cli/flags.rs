@@ -1,12 +1,12 @@
 //! Flags as Go's `flag` package reads them, which is what callers of runc write:
 //! one dash or two before a long name, `=true` and `=false` after a switch, a value that
-//! may begin with a dash, and flags after the arguments. Here they are brought into the
-//! one form that clap is given: `--name`, `--name=value`, `--`, arguments.
+//! may begin with a dash, and flags after the arguments.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use clap::{Arg, Command};
+use super::given::Given;
+use super::syntax::{Flag, Syntax};
 
 /// Where flags end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,34 +18,23 @@ pub enum Order {
 }
 
 /// A command line in order.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Sorted {
-    /// `--name` and `--name=value`.
-    pub flags: Vec<OsString>,
-    /// Everything else.
+    syntax: Syntax,
+    flags: Vec<(&'static Flag, OsString)>,
+    /// What is no flag.
     pub arguments: Vec<OsString>,
     /// Whether help was asked for.
     pub help: bool,
 }
 
-impl Sorted {
-    /// For clap: the name of the command comes first.
-    pub fn for_clap(self, name: &str) -> Vec<OsString> {
-        let mut all = vec![OsString::from(name)];
-        all.extend(self.flags);
-        all.push("--".into());
-        all.extend(self.arguments);
-        all
-    }
-}
-
-/// Sorts `args` by what `command` knows of its flags.
+/// Sorts `args` by what `syntax` knows of flags.
 pub fn sort(
-    command: &Command,
+    syntax: Syntax,
     args: impl IntoIterator<Item = OsString>,
     order: Order,
 ) -> Result<Sorted, String> {
-    let mut sorted = Sorted::default();
+    let mut sorted = Sorted { syntax, flags: Vec::new(), arguments: Vec::new(), help: false };
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         if arg == "--" {
@@ -56,10 +45,10 @@ pub fn sort(
                 continue;
             }
             let (name, value) = split(body);
-            match find(command, name) {
+            match find(syntax, name) {
                 Some(flag) => sorted.flag(flag, value.map(<[u8]>::to_vec), &mut args)?,
                 None if !arg.as_bytes().starts_with(b"--")
-                    && sorted.cluster(command, body, &mut args)? => {}
+                    && sorted.cluster(body, &mut args)? => {}
                 None => return Err(unknown(&arg)),
             }
         } else {
@@ -73,22 +62,26 @@ pub fn sort(
 }
 
 impl Sorted {
+    /// To be read by name.
+    pub fn given(self) -> Given {
+        Given::new(self.syntax, self.flags, self.arguments)
+    }
+
     fn flag(
         &mut self,
-        flag: &Arg,
+        flag: &'static Flag,
         value: Option<Vec<u8>>,
         args: &mut impl Iterator<Item = OsString>,
     ) -> Result<(), String> {
-        let name = flag.get_long().unwrap_or_default();
-        if flag.get_action().takes_values() {
+        let name = flag.long;
+        if flag.value.is_some() {
             let value = match value {
-                Some(value) => value,
+                Some(value) => OsString::from_vec(value),
                 // podman asks whether a flag exists by leaving out its value, and looks
                 // for these words.
-                None => args.next().ok_or(format!("flag needs an argument: --{name}"))?.into_vec(),
+                None => args.next().ok_or(format!("flag needs an argument: --{name}"))?,
             };
-            let text = [b"--", name.as_bytes(), b"=", &value].concat();
-            self.flags.push(OsString::from_vec(text));
+            self.flags.push((flag, value));
             return Ok(());
         }
         let on = match value {
@@ -98,10 +91,9 @@ impl Sorted {
                 .and_then(boolean)
                 .ok_or_else(|| format!("--{name} is true or false, not {:?}", lossy(&text)))?,
         };
-        let text = OsString::from(format!("--{name}"));
-        self.flags.retain(|flag| *flag != text);
+        self.flags.retain(|(known, _)| known.long != name);
         if on {
-            self.flags.push(text);
+            self.flags.push((flag, OsString::new()));
         }
         Ok(())
     }
@@ -109,14 +101,13 @@ impl Sorted {
     /// `-dt` is `-d -t`, and `-u1000` is `-u 1000`. False if one of them is unknown.
     fn cluster(
         &mut self,
-        command: &Command,
         body: &[u8],
         args: &mut impl Iterator<Item = OsString>,
     ) -> Result<bool, String> {
         let mut rest = body;
         while let Some((first, after)) = rest.split_at_checked(1) {
-            let Some(flag) = find(command, first) else { return Ok(false) };
-            if flag.get_action().takes_values() {
+            let Some(flag) = find(self.syntax, first) else { return Ok(false) };
+            if flag.value.is_some() {
                 let value = (!after.is_empty()).then(|| after.to_vec());
                 return self.flag(flag, value, args).map(|()| true);
             }
@@ -153,14 +144,8 @@ fn split(body: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-fn find<'c>(command: &'c Command, name: &[u8]) -> Option<&'c Arg> {
-    let name = str::from_utf8(name).ok()?;
-    let mut chars = name.chars();
-    let short = chars.next().filter(|_| chars.next().is_none());
-    command.get_arguments().find(|arg| match short {
-        Some(short) => arg.get_short() == Some(short),
-        None => arg.get_long() == Some(name),
-    })
+fn find(syntax: Syntax, name: &[u8]) -> Option<&'static Flag> {
+    syntax.find(str::from_utf8(name).ok()?)
 }
 
 fn unknown(arg: &OsStr) -> String {
@@ -174,21 +159,28 @@ fn lossy(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::syntax::{switch, value};
     use super::*;
-    use clap::ArgAction;
 
+    const SYNTAX: Syntax = Syntax {
+        flags: &[
+            &[value("bundle", "DIR").letter('b'), value("env", "ENV").letter('e').many()],
+            &[switch("keep").letter('k'), switch("detach").letter('d')],
+        ],
+        arguments: &[],
+    };
+
+    /// The flags as `--name=value`, and the arguments.
     fn sorted(line: &[&str], order: Order) -> Result<(String, String), String> {
-        let command = Command::new("x").args([
-            Arg::new("bundle").long("bundle").short('b').action(ArgAction::Set),
-            Arg::new("env").long("env").short('e').action(ArgAction::Append),
-            Arg::new("keep").long("keep").short('k').action(ArgAction::SetTrue),
-            Arg::new("detach").long("detach").short('d').action(ArgAction::SetTrue),
-        ]);
         let join = |words: &[OsString]| {
             words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
         };
-        let sorted = sort(&command, line.iter().map(OsString::from), order)?;
-        Ok((join(&sorted.flags), join(&sorted.arguments)))
+        let sorted = sort(SYNTAX, line.iter().map(OsString::from), order)?;
+        let flags = sorted.flags.iter().map(|(flag, value)| match flag.value {
+            Some(_) => format!("--{}={}", flag.long, value.display()).into(),
+            None => format!("--{}", flag.long).into(),
+        });
+        Ok((join(&flags.collect::<Vec<_>>()), join(&sorted.arguments)))
     }
 
     #[test]

@@ -4,18 +4,23 @@
 
 pub mod args;
 mod flags;
+mod given;
 pub mod log;
+mod syntax;
 pub mod values;
+pub mod words;
 
 use std::ffi::OsString;
 
-use clap::error::ErrorKind;
-use clap::{ArgMatches, Args, Command, FromArgMatches};
+use clap::Command;
 
 use self::args::{
-    Create, Delete, Events, Exec, Features, Global, Kill, List, OneId, Ps, Run, Spec, State, Update,
+    Create, Delete, Events, Exec, Features, Global, Kill, List, OneId, Options, Ps, Run, Spec,
+    State, Update,
 };
 use self::flags::Order;
+use self::given::Given;
+use self::syntax::Syntax;
 use crate::error::{Error, Kind};
 
 /// The version of the OCI runtime specification that `rt` follows.
@@ -94,8 +99,8 @@ struct Known {
     name: &'static str,
     about: &'static str,
     order: Order,
-    args: fn(Command) -> Command,
-    read: fn(&ArgMatches) -> Result<Verb, clap::Error>,
+    syntax: Syntax,
+    read: fn(&mut Given) -> Result<Verb, String>,
 }
 
 macro_rules! known {
@@ -104,8 +109,8 @@ macro_rules! known {
             name: $name,
             about: $about,
             order: Order::$order,
-            args: |command| $args::augment_args(command),
-            read: |matches| Ok(Verb::$variant($args::from_arg_matches(matches)?)),
+            syntax: $args::SYNTAX,
+            read: |given| $args::read(given).map(Verb::$variant),
         }
     };
 }
@@ -137,17 +142,13 @@ const UNKNOWN_COMMAND: u8 = 3;
 
 /// Reads a command line. `args` begins with the name of the program.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Refused> {
-    let command = Global::augment_args(command("rt"));
     let refused =
         |text: String| Refused { global: Global::default(), error: usage(text, "rt"), code: 1 };
-    let sorted = flags::sort(&command, args.into_iter().skip(1), Order::FlagsFirst);
+    let sorted = flags::sort(Global::SYNTAX, args.into_iter().skip(1), Order::FlagsFirst);
     let mut sorted = sorted.map_err(refused)?;
     let rest = std::mem::take(&mut sorted.arguments);
     let help = sorted.help;
-    let global = command
-        .try_get_matches_from(sorted.for_clap("rt"))
-        .and_then(|matches| Global::from_arg_matches(&matches))
-        .map_err(|error| refused(one_line(&error)))?;
+    let global = Global::read(&mut sorted.given()).map_err(refused)?;
     let mut rest = rest.into_iter();
     let verb = match rest.next() {
         _ if global.version => Ok(Verb::Print(version())),
@@ -204,52 +205,26 @@ fn about(name: &str, text: &str) -> String {
     format!("NAME:\n   {name} - {text}")
 }
 
-/// Only the one verb is told to clap: the rest would cost every start some time.
 fn read(known: &Known, args: impl Iterator<Item = OsString>) -> Result<Verb, (Error, u8)> {
-    let name = format!("rt {}", known.name);
-    let refused = |text| (usage(text, &name), 1);
-    let command = (known.args)(command(known.name).bin_name(&name));
-    let sorted = flags::sort(&command, args, known.order).map_err(refused)?;
+    let refused = |text| (usage(text, &format!("rt {}", known.name)), 1);
+    let sorted = flags::sort(known.syntax, args, known.order).map_err(refused)?;
     if sorted.help {
         return Ok(Verb::Print(help_of(known)));
     }
-    command
-        .try_get_matches_from(sorted.for_clap(&name))
-        .and_then(|matches| (known.read)(&matches))
-        .map_err(|error| refused(one_line(&error)))
-}
-
-fn command(name: &'static str) -> Command {
-    // Help is ours, since clap would look for it behind `--` of exec as well.
-    Command::new(name).disable_help_flag(true).disable_version_flag(true).args_override_self(true)
+    let mut given = sorted.given();
+    let verb = (known.read)(&mut given).map_err(refused)?;
+    given.end().map_err(refused)?;
+    Ok(verb)
 }
 
 fn usage(text: String, name: &str) -> Error {
     Error::new(text).kind(Kind::Invalid).hint(format!("see {name} --help"))
 }
 
-/// What clap says, without its heading and its footer. A missing value has the words
-/// that podman looks for, see [`flags`].
-fn one_line(error: &clap::Error) -> String {
-    let text = error.render().to_string();
-    let first = text.split("\n\n").next().unwrap_or(&text);
-    let words: Vec<&str> = first.split_whitespace().collect();
-    let line = words.join(" ");
-    match error.kind() {
-        ErrorKind::UnknownArgument => {
-            let argument = error.get(clap::error::ContextKind::InvalidArg);
-            format!(
-                "too many arguments, from {}",
-                argument.map(ToString::to_string).unwrap_or(line)
-            )
-        }
-        _ => line.strip_prefix("error: ").unwrap_or(&line).to_owned(),
-    }
-}
-
 fn help_of_rt() -> String {
     let verbs = VERBS.iter().map(|known| Command::new(known.name).about(known.about));
-    let mut command = Global::augment_args(command("rt"))
+    let mut command = Global::SYNTAX
+        .command("rt")
         .about(about("rt", "Drop-in for runc - Open Container Initiative runtime for Linux"))
         .subcommand_value_name("COMMAND")
         .subcommands(verbs)
@@ -259,9 +234,8 @@ fn help_of_rt() -> String {
 
 fn help_of(known: &Known) -> String {
     let name = format!("rt {}", known.name);
-    let command = command(known.name).bin_name(&name);
-    // The docstring of the struct is not for the user.
-    (known.args)(command).about(about(&name, known.about)).render_help().to_string() + "\n"
+    let command = known.syntax.command(known.name).bin_name(&name);
+    command.about(about(&name, known.about)).render_help().to_string() + "\n"
 }
 
 /// In the form of runc: callers take the lines that contain `version` and `commit:`.

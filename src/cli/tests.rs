@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 
 use std::time::Duration;
 
-use super::args::{CgroupManager, ListFormat, LogFormat, LogLevel, Rootless};
-use super::values::{Bytes, Interval, UserIds};
+use super::values::{Bytes, GroupId, Interval, UserIds};
+use super::words::{CgroupManager, ListFormat, LogFormat, LogLevel, Rootless};
 use super::*;
 
 fn parse_words(line: &str) -> Result<Cli, Refused> {
@@ -80,7 +80,7 @@ fn exec_ends_at_the_id() {
     );
     assert!(exec.tty && !exec.detach);
     assert_eq!(exec.user, Some(UserIds { uid: 1000, gid: Some(100) }));
-    assert_eq!(exec.additional_gids, [5, 6]);
+    assert_eq!(exec.additional_gids, [GroupId(5), GroupId(6)]);
     assert_eq!(exec.env, ["A=B", "C=-d"]);
     assert_eq!(exec.cap, ["CAP_KILL"]);
     assert_eq!(exec.id, "box");

@@ -27,6 +27,18 @@ impl FromStr for UserIds {
     }
 }
 
+/// A group id given to `exec --additional-gids`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupId(pub u32);
+
+impl FromStr for GroupId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        own_id(text).map(GroupId)
+    }
+}
+
 /// A number of bytes as people write it: `512M`, `1.5g`, `64 MiB`, or -1 for no limit.
 /// Units are powers of 1024.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +130,7 @@ pub fn number(text: &str) -> Result<u32, String> {
 }
 
 /// A user or group id. 4294967295 is `(uid_t) -1`: the kernel would keep the caller's.
-pub fn own_id(text: &str) -> Result<u32, String> {
+fn own_id(text: &str) -> Result<u32, String> {
     match number(text)? {
         u32::MAX => Err("must be below 4294967295".to_owned()),
         id => Ok(id),

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{delete, root, start};
-use crate::cli::args::{Bundle, CgroupManager, Create, Global, Rootless, Run};
+use crate::cli::args::{Bundle, Create, Global, Run};
+use crate::cli::words::{CgroupManager, Rootless};
 use crate::error::{Doing, Kind, Result};
 use crate::host::systemd::Instance;
 use crate::parent::console::Socket;

@@ -108,7 +108,7 @@ fn process(args: &Exec, spec: &Spec) -> Result<(Process, Vec<String>)> {
     if !args.additional_gids.is_empty() {
         let mut user = process.user().clone();
         let mut groups = user.additional_gids().clone().unwrap_or_default();
-        groups.extend(&args.additional_gids);
+        groups.extend(args.additional_gids.iter().map(|gid| gid.0));
         user.set_additional_gids(Some(groups));
         process.set_user(user);
     }

@@ -21,7 +21,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
 
-use crate::cli::args::{Global, ListFormat};
+use crate::cli::args::Global;
+use crate::cli::words::ListFormat;
 use crate::cli::{Cli, Refused, Verb, log};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::state::Id;

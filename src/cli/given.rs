@@ -1,0 +1,195 @@
+//! What was typed, sorted into flags and arguments, and read by the type that is wanted.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::vec::IntoIter;
+
+use super::syntax::{Argument, Count, Flag, Syntax};
+use super::values::{Bytes, GroupId, Interval, UserIds, number};
+use super::words::Rootless;
+
+/// The flags and arguments of one verb. What is wrong with them is said in one line.
+#[derive(Debug)]
+pub struct Given {
+    syntax: Syntax,
+    /// Of a switch that is on, the value is empty.
+    flags: Vec<(&'static Flag, OsString)>,
+    arguments: IntoIter<OsString>,
+}
+
+impl Given {
+    /// From what [`super::flags::sort`] has found.
+    pub fn new(
+        syntax: Syntax,
+        flags: Vec<(&'static Flag, OsString)>,
+        arguments: Vec<OsString>,
+    ) -> Self {
+        Given { syntax, flags, arguments: arguments.into_iter() }
+    }
+
+    /// Reads a flag.
+    pub fn flag<T: FromFlag>(&self, long: &str) -> Result<T, String> {
+        T::from_flag(self, long)
+    }
+
+    /// Takes the next argument, or all.
+    pub fn argument<T: FromArguments>(&mut self, argument: &Argument) -> Result<T, String> {
+        T::from_arguments(&mut self.arguments, argument)
+    }
+
+    /// No argument may be left.
+    pub fn end(mut self) -> Result<(), String> {
+        match self.arguments.next() {
+            Some(text) => Err(format!("too many arguments, from {}", text.display())),
+            None => Ok(()),
+        }
+    }
+
+    /// The values of a flag, in order.
+    fn all(&self, long: &str) -> impl DoubleEndedIterator<Item = (&'static Flag, &OsStr)> {
+        let given = self.flags.iter().filter(move |(flag, _)| flag.long == long);
+        given.map(|(flag, text)| (*flag, &**text))
+    }
+
+    /// The last value of a flag, or its default.
+    fn last(&self, long: &str) -> Option<(&'static Flag, &OsStr)> {
+        self.all(long).next_back().or_else(|| {
+            let flag = self.syntax.find(long)?;
+            Some((flag, OsStr::new(flag.default?)))
+        })
+    }
+}
+
+/// What a flag can be read as.
+pub trait FromFlag: Sized {
+    /// Reads it.
+    fn from_flag(given: &Given, long: &str) -> Result<Self, String>;
+}
+
+/// Whether a switch is on.
+impl FromFlag for bool {
+    fn from_flag(given: &Given, long: &str) -> Result<Self, String> {
+        Ok(given.all(long).next().is_some())
+    }
+}
+
+/// A flag that need not be given.
+impl<T: FromText> FromFlag for Option<T> {
+    fn from_flag(given: &Given, long: &str) -> Result<Self, String> {
+        given.last(long).map(|(flag, text)| T::from_text(flag, text)).transpose()
+    }
+}
+
+/// A flag with a default.
+impl<T: FromText + Default> FromFlag for T {
+    fn from_flag(given: &Given, long: &str) -> Result<Self, String> {
+        Ok(Option::from_flag(given, long)?.unwrap_or_default())
+    }
+}
+
+/// A flag that may be given again.
+impl<T: FromText> FromFlag for Vec<T> {
+    fn from_flag(given: &Given, long: &str) -> Result<Self, String> {
+        given.all(long).map(|(flag, text)| T::from_text(flag, text)).collect()
+    }
+}
+
+/// What a flag's value can be read as.
+pub trait FromText: Sized {
+    /// Reads it.
+    fn from_text(flag: &Flag, text: &OsStr) -> Result<Self, String>;
+}
+
+impl FromText for PathBuf {
+    fn from_text(flag: &Flag, text: &OsStr) -> Result<Self, String> {
+        match text.as_bytes() {
+            b"" => Err(format!("a value is required for {} but none was supplied", shown(flag))),
+            _ => Ok(PathBuf::from(text)),
+        }
+    }
+}
+
+impl FromText for String {
+    fn from_text(_: &Flag, text: &OsStr) -> Result<Self, String> {
+        utf8(text)
+    }
+}
+
+macro_rules! from_text {
+    ($($Type:ty),*) => {
+        $(impl FromText for $Type {
+            fn from_text(flag: &Flag, text: &OsStr) -> Result<Self, String> {
+                parse(flag, text, str::parse)
+            }
+        })*
+    };
+}
+
+from_text!(u16, u64, i64, UserIds, GroupId, Bytes, Interval, Rootless);
+
+impl FromText for u32 {
+    fn from_text(flag: &Flag, text: &OsStr) -> Result<Self, String> {
+        parse(flag, text, number)
+    }
+}
+
+/// Reads what `read` can read, which says why not.
+fn parse<T, E: Display>(
+    flag: &Flag,
+    text: &OsStr,
+    read: impl Fn(&str) -> Result<T, E>,
+) -> Result<T, String> {
+    let text = utf8(text)?;
+    read(&text).map_err(|why| format!("invalid value '{text}' for {}: {why}", shown(flag)))
+}
+
+/// Reads one of the flag's words: what stands at its place in `meanings`.
+pub fn word<T: Copy>(flag: &Flag, text: &OsStr, meanings: &[T]) -> Result<T, String> {
+    let place = flag.words.iter().position(|word| *word == text);
+    place.and_then(|place| meanings.get(place)).copied().ok_or_else(|| {
+        let (shown, words) = (shown(flag), flag.words.join(", "));
+        format!("invalid value '{}' for {shown} [possible values: {words}]", text.display())
+    })
+}
+
+/// What arguments can be read as.
+pub trait FromArguments: Sized {
+    /// Takes them.
+    fn from_arguments(
+        arguments: &mut IntoIter<OsString>,
+        argument: &Argument,
+    ) -> Result<Self, String>;
+}
+
+impl FromArguments for String {
+    fn from_arguments(
+        arguments: &mut IntoIter<OsString>,
+        argument: &Argument,
+    ) -> Result<Self, String> {
+        match (arguments.next(), argument.count) {
+            (Some(text), _) => utf8(&text),
+            (None, Count::Default(text)) => Ok(text.to_owned()),
+            (None, _) => {
+                let name = argument.name;
+                Err(format!("the following required arguments were not provided: <{name}>"))
+            }
+        }
+    }
+}
+
+impl FromArguments for Vec<String> {
+    fn from_arguments(arguments: &mut IntoIter<OsString>, _: &Argument) -> Result<Self, String> {
+        arguments.map(|text| utf8(&text)).collect()
+    }
+}
+
+fn utf8(text: &OsStr) -> Result<String, String> {
+    let text = text.to_str().map(str::to_owned);
+    text.ok_or_else(|| "invalid UTF-8 was detected in one or more arguments".to_owned())
+}
+
+fn shown(flag: &Flag) -> String {
+    format!("'--{} <{}>'", flag.long, flag.value.unwrap_or_default())
+}
