@@ -69,7 +69,7 @@ pub fn write(pid: i32, namespaces: &Namespaces, unprivileged: bool) -> Result<()
 }
 
 /// The kernel takes a map in one write only.
-fn write_file(path: &Path, text: &str, field: &str) -> Result<()> {
+fn write_file(path: &Path, text: &str, field: &'static str) -> Result<()> {
     let written = fs::write(path, text);
     let written = written.doing(|| format!("write {:?} to {}", text.trim_end(), path.display()));
     written.map_err(|error| {

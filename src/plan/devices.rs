@@ -105,7 +105,7 @@ fn one(
             return None;
         }
     };
-    let mut number = |key: &str, value: i64, bits: u32| {
+    let mut number = |key: &'static str, value: i64, bits: u32| {
         let good = u32::try_from(value).ok().filter(|value| value >> bits == 0);
         if good.is_none() && kind != libc::S_IFIFO {
             findings.refuse_value(&field.key(key), value, "out of range");

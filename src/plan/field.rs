@@ -1,48 +1,92 @@
 //! Where in config.json a value stands: `mounts[3].options[2]`.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::rc::Rc;
 
-/// A JSON path, grown while the configuration is walked.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Field(String);
+/// A JSON path, grown while the configuration is walked. Hundreds are made for each one that
+/// is ever printed, so that it is a chain up to the root, and no text.
+#[derive(Debug, Clone)]
+pub struct Field(Path);
+
+#[derive(Debug, Clone)]
+enum Path {
+    /// As it is to be printed.
+    Given(&'static str),
+    /// Something in another field.
+    In(Rc<(Field, Part)>),
+}
+
+#[derive(Debug)]
+enum Part {
+    Key(Cow<'static, str>),
+    Index(usize),
+}
 
 impl Field {
     /// The whole document.
     pub fn root() -> Self {
-        Field::default()
+        Field(Path::Given(""))
     }
 
     /// A path given as it is to be printed.
-    pub fn of(path: impl Into<String>) -> Self {
-        Field(path.into())
+    pub fn of(path: &'static str) -> Self {
+        Field(Path::Given(path))
     }
 
     /// The member `key` of this object. A key that is not a plain name is quoted.
     #[must_use]
-    pub fn key(&self, key: &str) -> Self {
-        let plain = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        Field(match (self.0.is_empty(), plain) {
-            (true, true) => key.to_owned(),
-            (false, true) => format!("{}.{key}", self.0),
-            (_, false) => format!("{}[{key:?}]", self.0),
-        })
+    pub fn key(&self, key: impl Into<Cow<'static, str>>) -> Self {
+        self.part(Part::Key(key.into()))
     }
 
     /// The element `index` of this array.
     #[must_use]
     pub fn at(&self, index: usize) -> Self {
-        Field(format!("{}[{index}]", self.0))
+        self.part(Part::Index(index))
+    }
+
+    fn part(&self, part: Part) -> Self {
+        Field(Path::In(Rc::new((self.clone(), part))))
     }
 
     /// Whether this is the whole document, which is not worth printing.
     pub fn is_root(&self) -> bool {
-        self.0.is_empty()
+        matches!(self.0, Path::Given(""))
     }
 }
 
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        let (parent, part) = match &self.0 {
+            Path::Given(text) => return f.write_str(text),
+            Path::In(below) => &**below,
+        };
+        parent.fmt(f)?;
+        match part {
+            Part::Index(index) => write!(f, "[{index}]"),
+            Part::Key(key) if !is_plain(key) => write!(f, "[{key:?}]"),
+            Part::Key(key) if parent.is_root() => f.write_str(key),
+            Part::Key(key) => write!(f, ".{key}"),
+        }
+    }
+}
+
+fn is_plain(key: &str) -> bool {
+    !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+impl PartialEq for Field {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
+
+impl Eq for Field {}
+
+impl Default for Field {
+    fn default() -> Self {
+        Field::root()
     }
 }
 

@@ -71,7 +71,7 @@ pub fn plan(process: &Process, findings: &mut Findings) -> Limits {
 
 fn affinity(process: &Process, field: &Field, findings: &mut Findings) -> Affinity {
     let Some(given) = process.exec_cpu_affinity() else { return Affinity::default() };
-    let mut cpus = |key: &str, list: &Option<String>| {
+    let mut cpus = |key: &'static str, list: &Option<String>| {
         let list = list.as_deref()?;
         ranges::mask(list, MAX_CPUS)
             .map_err(|reason| findings.refuse_value(&field.key(key), list, reason))

@@ -236,7 +236,7 @@ pub fn keyring_name(id: &str, findings: &mut Findings) -> CString {
 
 fn host_name(
     name: Option<&str>,
-    key: &str,
+    key: &'static str,
     namespaces: &Namespaces,
     findings: &mut Findings,
 ) -> Option<CString> {
@@ -311,7 +311,7 @@ fn check_groups(
         let zero = |m: &namespaces::IdMapping| m.container == 0;
         if !map.is_empty() && !map.iter().any(zero) {
             // The set-up of the container is done as root of the namespace.
-            findings.refuse(&Field::of(format!("linux.{key}Mappings")), "must map id 0");
+            findings.refuse(&Field::of("linux").key(format!("{key}Mappings")), "must map id 0");
         }
     }
 }

@@ -229,7 +229,7 @@ fn time_offsets(linux: &Linux, plan: &mut Namespaces, findings: &mut Findings) {
     let mut sorted: Vec<_> = offsets.iter().collect();
     sorted.sort_by_key(|(clock, _)| clock.as_str());
     for (clock, offset) in sorted {
-        let at = field.key(clock);
+        let at = field.key(clock.clone());
         if !matches!(clock.as_str(), "monotonic" | "boottime") {
             findings.refuse(&at, "unknown clock; only monotonic and boottime have offsets");
         }

@@ -51,7 +51,7 @@ pub fn plan(
     }
     let mut devices: Vec<NetDevice> = Vec::new();
     for (name, device) in given {
-        let at = field.key(name);
+        let at = field.key(name.clone());
         if let Some(reason) = refused(name) {
             findings.refuse_value(&at, name, reason);
         }

@@ -157,7 +157,7 @@ fn console_size(
     findings: &mut Findings,
 ) -> Option<(u16, u16)> {
     let size = process.console_size()?;
-    let mut side = |key: &str, value: u64| {
+    let mut side = |key: &'static str, value: u64| {
         u16::try_from(value).unwrap_or_else(|_| {
             findings.refuse_value(&field.key(key), value, "must be at most 65535");
             0

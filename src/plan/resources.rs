@@ -176,7 +176,7 @@ pub fn settings(
     let mut devices: Vec<_> = resources.rdma().iter().flatten().collect();
     devices.sort_by_key(|(name, _)| *name);
     for (name, limit) in devices {
-        rdma(name, limit, &field.key("rdma").key(name), &mut settings, findings);
+        rdma(name, limit, &field.key("rdma").key(name.clone()), &mut settings, findings);
     }
     if let Some(given) = resources.network() {
         network(given, &field.key("network"), findings);
@@ -186,7 +186,13 @@ pub fn settings(
     let mut unified: Vec<_> = resources.unified().iter().flatten().collect();
     unified.sort();
     for (file, value) in unified {
-        self::unified(file, value, &field.key("unified").key(file), &mut settings, findings);
+        self::unified(
+            file,
+            value,
+            &field.key("unified").key(file.clone()),
+            &mut settings,
+            findings,
+        );
     }
     settings.0
 }
@@ -307,7 +313,7 @@ fn cpu(given: &LinuxCpu, field: &Field, settings: &mut Settings, findings: &mut 
         ("realtimePeriod", given.realtime_period().is_some_and(|value| value != 0)),
     ];
     for (key, _) in realtime.iter().filter(|(_, set)| *set) {
-        findings.refuse(&field.key(key), "cgroup v2 has no realtime bandwidth for each cgroup");
+        findings.refuse(&field.key(*key), "cgroup v2 has no realtime bandwidth for each cgroup");
     }
     for (key, file, list) in
         [("cpus", "cpuset.cpus", given.cpus()), ("mems", "cpuset.mems", given.mems())]

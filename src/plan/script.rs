@@ -95,7 +95,7 @@ impl Steps {
         self.for_field(op, &Field::root());
     }
 
-    fn at(&mut self, op: Op, field: &str) {
+    fn at(&mut self, op: Op, field: &'static str) {
         self.for_field(op, &Field::of(field));
     }
 

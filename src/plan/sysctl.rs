@@ -45,7 +45,7 @@ pub fn plan(spec: &Spec, namespaces: &Namespaces, findings: &mut Findings) -> Ve
     sorted.sort();
     let mut sysctls = Vec::new();
     for (name, value) in sorted {
-        let at = field.key(name);
+        let at = field.key(name.clone());
         let path = slashed(name);
         if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
             findings.refuse(&at, "not the name of a sysctl");

@@ -28,7 +28,7 @@ impl At<'_> {
     pub fn field(&self) -> Field {
         match self {
             At::Root => Field::root(),
-            At::Key(parent, key) => parent.field().key(key),
+            At::Key(parent, key) => parent.field().key((*key).to_owned()),
             At::Index(parent, index) => parent.field().at(*index),
         }
     }

@@ -106,14 +106,14 @@ impl<'de> Typed<'de, '_> {
                     Some(field) => format!("unknown key; is {field} meant?"),
                     None => format!("unknown key; there are {}", fields.join(", ")),
                 };
-                Err(Wrong::at(Violation::new(self.at.field().key(key), reason)))
+                Err(Wrong::at(Violation::new(self.at.field().key(key.to_string()), reason)))
             }
             Unknown::Ignored(notices) => {
                 for key in unknown.take(NEAR_MISSES) {
                     if let Some(field) = nearest::nearest(key, fields) {
                         notices.borrow_mut().push(format!(
                             "{}: unknown key, ignored; is {field} meant?",
-                            self.at.field().key(key)
+                            self.at.field().key(key.to_string())
                         ));
                     }
                 }

@@ -94,7 +94,7 @@ fn one(given: &LinuxDeviceCgroup, field: &Field, findings: &mut Findings) -> Opt
         }
     };
     // Engines write -1 for "any".
-    let mut number = |key: &str, value: Option<i64>, bits: u32| match value {
+    let mut number = |key: &'static str, value: Option<i64>, bits: u32| match value {
         None | Some(-1) => None,
         Some(value) => {
             let number = u32::try_from(value).ok().filter(|number| number >> bits == 0);

@@ -113,7 +113,7 @@ pub(in crate::plan) fn plan(
     asked.sort_unstable();
     let mut properties: Vec<Property> = Vec::new();
     for (name, key, text) in asked {
-        let field = Field::of("annotations").key(key);
+        let field = Field::of("annotations").key(key.clone());
         match read(name, text) {
             Ok((name, _)) if properties.iter().any(|known| known.name == name) => {
                 findings.refuse(&field, format!("{name} is set by another annotation too"));
