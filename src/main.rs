@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 
+use rt::sys::alloc::OneThread;
+
 /// musl's own allocator asks the kernel for memory more than a hundred times in one `run`
 /// (docs/performance.md).
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: OneThread = OneThread::new();
 
 fn main() -> ExitCode {
     rt::parent::protect::early();

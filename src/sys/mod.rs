@@ -2,9 +2,10 @@
 //! place with `unsafe`.
 //!
 //! Two tiers. Most files are *child-safe*: their functions take `&CStr`, raw fds and
-//! integers, allocate nothing, and may run between clone3 and execve. [`bpf`], [`netlink`],
+//! integers, allocate nothing, and may run between clone3 and execve. [`alloc`], [`bpf`], [`netlink`],
 //! [`proc`], [`pidfd`], [`statmount`] and [`sock`]'s path functions are for the parent only.
 
+pub mod alloc;
 pub mod bpf;
 pub mod clone;
 pub mod copy;
