@@ -6,6 +6,7 @@ use ::core::prelude::rust_2024::*;
 
 use ::core::ffi::CStr;
 use ::nix::errno::Errno;
+use ::std::rc::Rc;
 
 use super::Place;
 use super::report::{At, Call, Failure};
@@ -31,7 +32,7 @@ pub(super) fn open_directory(at: &Place, path: &CStr) -> Result<RawFd, Failure> 
 pub(super) fn make(
     at: &mut Place,
     directory: &CStr,
-    nodes: &[Device],
+    nodes: &[Rc<Device>],
     bind: bool,
 ) -> Result<(), Failure> {
     let directory = open_directory(at, directory)?;

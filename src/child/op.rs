@@ -7,8 +7,8 @@ use ::core::prelude::rust_2024::*;
 
 use ::nix::errno::Errno;
 use ::seccompiler::sock_filter;
-use ::std::boxed::Box;
 use ::std::ffi::CString;
+use ::std::rc::Rc;
 use ::std::vec::Vec;
 
 use super::report::Failure;
@@ -109,7 +109,7 @@ pub enum Op {
     /// One of `mounts`.
     Mount {
         /// What and where.
-        mount: Box<Mount>,
+        mount: Rc<Mount>,
         /// Its source is open already, and kept here.
         tree: Option<usize>,
     },
@@ -118,7 +118,7 @@ pub enum Op {
         /// Below the root.
         directory: CString,
         /// The nodes.
-        nodes: Vec<Device>,
+        nodes: Vec<Rc<Device>>,
         /// Binds those of the host instead (a user namespace may not make nodes).
         bind: bool,
     },

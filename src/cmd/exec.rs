@@ -1,5 +1,6 @@
 //! `rt exec`: another process in a container.
 
+use std::mem::ManuallyDrop;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,7 +39,9 @@ pub fn exec(global: &Global, args: &Exec) -> Result<ExitCode> {
     let init = container
         .init()?
         .ok_or_else(|| Error::new("cannot exec in a stopped container").kind(Kind::WrongStatus))?;
+    // Not freed at the end, as in `parent::create`.
     let (spec, _) = spec::decode(&container.dir.config()?)?;
+    let spec = ManuallyDrop::new(spec);
     let (process, notices) = process(args, &spec)?;
     for notice in notices {
         tracing::warn!("{notice}");

@@ -1,6 +1,7 @@
 //! The clone, and the conversation with the child until it is ready (see
 //! [`crate::sync`]).
 
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -40,7 +41,8 @@ pub struct Cradle {
 /// A process between clone3 and execve.
 #[derive(Debug)]
 pub struct Birth {
-    script: Script,
+    /// Never freed: by then this process ends, and its memory goes at once.
+    script: ManuallyDrop<Script>,
     link: OwnedFd,
     /// What the child says without a system call.
     pub page: &'static SharedPage,
@@ -109,6 +111,7 @@ pub fn begin(script: Script, cradle: &Cradle) -> Result<Birth> {
     if let Some(own) = restore.flatten() {
         ns::setns(own.as_raw_fd(), flag::PID).doing(|| "return to the own pid namespace")?;
     }
+    let script = ManuallyDrop::new(script);
     Ok(Birth { script, link: ours, page, pid, pidfd, mask, ready: false })
 }
 

@@ -1,6 +1,7 @@
 //! `exec`: another process in a container.
 
 use std::ffi::CString;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -64,13 +65,15 @@ pub struct Joined {
 pub fn exec(request: &Request<'_>) -> Result<Joined> {
     let host = Host::probe()?;
     let mut findings = Findings::default();
+    // Not freed at the end, as in `super::create`.
     let process = process::plan(request.process, &request.passed.env, &mut findings);
-    let plan = Plan {
+    let process = ManuallyDrop::new(process);
+    let plan = ManuallyDrop::new(Plan {
         personality: plan::limits::personality(request.spec, &mut findings),
         memory_policy: plan::memory_policy::plan(request.spec, &mut findings),
         seccomp: plan::seccomp_filter(request.spec, &mut findings),
         ..Plan::default()
-    };
+    });
     let record = &request.container.record;
     let keyring = plan::keyring_name(&record.id, &mut findings);
     for notice in findings.into_result()? {

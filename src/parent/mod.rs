@@ -18,6 +18,7 @@ mod relay;
 pub mod sources;
 pub mod wait;
 
+use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -85,7 +86,9 @@ pub struct Created {
 pub fn create(request: &Request<'_>) -> Result<Created> {
     // 1  what is wanted; nothing is made before it makes sense
     let host = Host::probe()?;
-    let loaded = spec::load(&request.bundle)?;
+    // Neither this nor the plan is freed at the end of it all: the process is about to go, or to do
+    // nothing but wait, and to take them apart takes longer than most of what it asks of the kernel.
+    let loaded = ManuallyDrop::new(spec::load(&request.bundle)?);
     let tree = Tree::open()?;
     // In the foreground, the program gets a socket of ours.
     let own_socket = match &request.notify_socket {
@@ -105,16 +108,17 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
         cgroup_root: Path::new(tree.mount),
         notify_socket: own_socket.as_deref().or(request.notify_socket.as_deref()),
     };
-    let (mut plan, notices) = plan::build(&loaded.spec, &opts)?;
+    let (plan, notices) = plan::build(&loaded.spec, &opts)?;
+    let mut plan = ManuallyDrop::new(plan);
     for notice in loaded.notices.iter().chain(&notices) {
         tracing::warn!("{notice}");
     }
-    let process = match plan.process.take() {
+    let process = ManuallyDrop::new(match plan.process.take() {
         Some(process) => process,
         // config.md, "Process": required when start is called, and not before.
         None if request.gate => Process::absent(),
         None => return Err(no_process()),
-    };
+    });
     console::check(process.terminal, request.detach, request.console_socket.is_some())?;
     let files = preflight::check(&plan, &process)?;
 

@@ -1,7 +1,7 @@
 //! The binary of `rt` cannot be written from inside a container (CVE-2019-5736): the
 //! half of `rt` that enters one runs from a read-only copy.
 
-use std::ffi::{CString, OsString};
+use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::sync::atomic::Ordering::Relaxed;
@@ -65,20 +65,12 @@ pub fn ensure() -> Result<()> {
         Err(Errno::EPERM | Errno::EINVAL | Errno::ENOSYS) => sealed_copy(&exe)?,
         other => other.doing(|| "make a read-only mount of rt")?,
     };
-    let strings = |list: &mut dyn Iterator<Item = OsString>| -> CArray {
-        CArray::new(list.filter_map(|text| CString::new(text.into_vec()).ok()).collect())
-    };
-    let argv = strings(&mut std::env::args_os());
-    let envp = strings(&mut std::env::vars_os().map(|(name, value)| {
-        let mut entry = name;
-        entry.push("=");
-        entry.push(value);
-        entry
-    }));
+    let words = std::env::args_os().filter_map(|word| CString::new(word.into_vec()).ok());
+    let argv = CArray::new(words.collect());
     // Not close-on-exec. Where the limit on descriptors is too low for it, the kernel waits now.
     let kept = fcntl(&copy, FcntlArg::F_DUPFD(HIGH)).map(mem::own).ok();
     let from = kept.as_ref().unwrap_or(&copy);
-    let errno = clone::fexecve(from.as_raw_fd(), &argv, &envp);
+    let errno = clone::fexecve(from.as_raw_fd(), &argv);
     Err(Error::new("start rt from a read-only copy of itself").errno(errno))
 }
 

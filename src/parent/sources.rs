@@ -77,7 +77,8 @@ pub fn tree_namespace(plan: &Plan) -> bool {
         _ => false,
     };
     let reason = plan.needs_host_tree().or_else(|| {
-        let kept = plan.mounts.iter().any(is_tree) && mounts::keep_mount_namespaces();
+        let kept =
+            plan.mounts.iter().any(|mount| is_tree(mount)) && mounts::keep_mount_namespaces();
         kept.then_some("a mount namespace that is kept by a mount of the host")
     });
     match reason {

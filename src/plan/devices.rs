@@ -1,5 +1,6 @@
 //! Device nodes of the container: the spec's defaults and `linux.devices`.
 
+use std::borrow::Borrow;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -42,8 +43,9 @@ pub struct Device {
 }
 
 /// Whether the container's /dev is filled by us: not when it is somebody else's, bound.
-pub fn fills_dev(mounts: &[Mount]) -> bool {
-    !mounts.iter().any(|mount| mount.is_at("dev") && matches!(mount.what, What::Bind { .. }))
+pub fn fills_dev<M: Borrow<Mount>>(mounts: &[M]) -> bool {
+    let mut mounts = mounts.iter().map(Borrow::borrow);
+    !mounts.any(|mount| mount.is_at("dev") && matches!(mount.what, What::Bind { .. }))
 }
 
 /// Default nodes first, then those of `linux.devices`; one of the same path replaces the

@@ -29,6 +29,7 @@ mod words;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::Path;
+use std::rc::Rc;
 
 use oci_spec::runtime::Spec;
 use seccompiler::TargetArch;
@@ -88,11 +89,11 @@ pub struct Plan {
     /// The root.
     pub rootfs: Rootfs,
     /// Mounts, in order.
-    pub mounts: Vec<Mount>,
+    pub mounts: Vec<Rc<Mount>>,
     /// Network devices of the host that move in.
     pub net_devices: Vec<NetDevice>,
     /// Device nodes.
-    pub devices: Vec<Device>,
+    pub devices: Vec<Rc<Device>>,
     /// Nodes are bound from the host, not made: mknod(2) is not ours to call.
     pub bind_devices: bool,
     /// Kernel settings.
@@ -180,7 +181,7 @@ fn read(spec: &Spec, opts: &Opts<'_>, findings: &mut Findings) -> Plan {
     Plan {
         rootfs: rootfs::plan(spec, opts.bundle, &namespaces, findings),
         net_devices: net_devices::plan(spec, &namespaces, opts.unprivileged, findings),
-        devices: devices::plan(spec, &mounts, findings),
+        devices: devices::plan(spec, &mounts, findings).into_iter().map(Rc::new).collect(),
         bind_devices: opts.in_userns,
         sysctls: sysctl::plan(spec, &namespaces, findings),
         hostname: host_name(spec.hostname().as_deref(), "hostname", &namespaces, findings),
@@ -200,7 +201,7 @@ fn read(spec: &Spec, opts: &Opts<'_>, findings: &mut Findings) -> Plan {
         unprivileged: opts.unprivileged,
         annotations: asked.all,
         process,
-        mounts,
+        mounts: mounts.into_iter().map(Rc::new).collect(),
         namespaces,
     }
 }

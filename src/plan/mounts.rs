@@ -5,8 +5,9 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::CString;
-use std::path::{Component, Path, PathBuf};
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Mount as SpecMount, Spec};
 
@@ -319,17 +320,21 @@ fn inside_root(target: &Path, spec: &SpecMount, around: Around<'_>) -> Option<Pa
 
 /// The path without `.`, `..`, doubled and leading slashes.
 pub fn clean(path: &Path) -> PathBuf {
-    let mut cleaned = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => cleaned.push(name),
-            Component::ParentDir => {
-                cleaned.pop();
+    let path = path.as_os_str().as_bytes();
+    let mut cleaned: Vec<u8> = Vec::with_capacity(path.len());
+    for name in path.split(|byte| *byte == b'/') {
+        match name {
+            b"" | b"." => {}
+            b".." => cleaned.truncate(cleaned.iter().rposition(|byte| *byte == b'/').unwrap_or(0)),
+            name => {
+                if !cleaned.is_empty() {
+                    cleaned.push(b'/');
+                }
+                cleaned.extend_from_slice(name);
             }
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
         }
     }
-    cleaned
+    OsString::from_vec(cleaned).into()
 }
 
 /// R3: nothing but a procfs goes on /proc, and below it only harmless files. A bind is

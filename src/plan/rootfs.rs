@@ -1,6 +1,6 @@
 //! The root: where it is, how mounts travel, what is hidden and what is read-only.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -79,7 +79,7 @@ pub fn plan(
         let mut guarded: Vec<Guarded> =
             guarded.filter_map(|(i, path)| guard(path, &field.at(i), findings)).collect();
         // Once is enough; engines repeat the defaults.
-        let mut seen = HashSet::new();
+        let mut seen = BTreeSet::new();
         guarded.retain(|guarded| seen.insert(guarded.path.clone()));
         if name == "maskedPaths" {
             rootfs.masked = guarded;
@@ -108,7 +108,7 @@ fn propagation(word: &str) -> Option<(u64, bool)> {
 fn guard(path: &str, field: &Field, findings: &mut Findings) -> Option<Guarded> {
     let path = Path::new(path);
     let cleaned = clean(path);
-    let climbs = path.components().any(|part| part == std::path::Component::ParentDir);
+    let climbs = path.as_os_str().as_bytes().split(|byte| *byte == b'/').any(|part| part == b"..");
     if !path.is_absolute() || climbs {
         findings.refuse_value(field, path, "must be an absolute path without ..");
         return None;

@@ -1,6 +1,6 @@
 //! clone3(2) as a fork with namespaces. The only other way out is [`exit`].
 
-use core::ffi::CStr;
+use core::ffi::{CStr, c_char};
 use core::mem::size_of;
 
 use nix::errno::Errno;
@@ -91,18 +91,16 @@ pub fn execve(path: &CStr, argv: &CArray, envp: &mut CArray, extra: Option<&CStr
     Errno::last()
 }
 
-/// execveat(2) of the file behind `fd` itself. Returns only when it failed.
-pub fn fexecve(fd: RawFd, argv: &CArray, envp: &CArray) -> Errno {
+/// execveat(2) of the file behind `fd` itself, with our own environment. Returns only when it
+/// failed.
+pub fn fexecve(fd: RawFd, argv: &CArray) -> Errno {
+    unsafe extern "C" {
+        static environ: *const *const c_char;
+    }
+    let (path, argv) = (c"".as_ptr(), argv.as_ptr());
+    // SAFETY: the C library's array, which nobody changes: rt sets no variable of its own.
+    let envp = unsafe { environ };
     // SAFETY: as for execve; the path is the empty string.
-    unsafe {
-        libc::syscall(
-            libc::SYS_execveat,
-            fd,
-            c"".as_ptr(),
-            argv.as_ptr(),
-            envp.as_ptr(),
-            libc::AT_EMPTY_PATH,
-        )
-    };
+    unsafe { libc::syscall(libc::SYS_execveat, fd, path, argv, envp, libc::AT_EMPTY_PATH) };
     Errno::last()
 }

@@ -1,6 +1,7 @@
 //! Everything about mounts, in the container's mount namespace.
 
 use std::ffi::CString;
+use std::rc::Rc;
 
 use super::{InitSetup, Steps, c_path, close_others, console};
 use crate::child::Op;
@@ -66,7 +67,7 @@ fn copy_of_host(steps: &mut Steps, plan: &Plan) {
     let path = c_path(&plan.rootfs.path);
     steps.at(Op::BindRoot { path, private_parent: shared }, "root.path");
     for mount in &plan.mounts {
-        let op = Op::Mount { mount: Box::new(mount.clone()), tree: None };
+        let op = Op::Mount { mount: mount.clone(), tree: None };
         steps.for_field(op, &mount.field);
     }
 }
@@ -96,7 +97,7 @@ fn namespace_of_root(steps: &mut Steps, plan: &Plan) {
     steps.at(Op::TreeNamespace { path, propagation }, "root.path");
     steps.push(Op::Umask(0));
     for (mount, tree) in mounts {
-        let op = Op::Mount { mount: Box::new(mount.clone()), tree };
+        let op = Op::Mount { mount: mount.clone(), tree };
         steps.for_field(op, &mount.field);
     }
 }
@@ -121,7 +122,7 @@ fn guards(steps: &mut Steps, plan: &Plan) {
 /// One step for each directory, so that it is looked up once.
 fn devices(steps: &mut Steps, plan: &Plan) {
     let bind = plan.namespaces.has(flag::USER) || plan.bind_devices;
-    let mut groups: Vec<(CString, Vec<Device>)> = Vec::new();
+    let mut groups: Vec<(CString, Vec<Rc<Device>>)> = Vec::new();
     for device in &plan.devices {
         match groups.iter_mut().find(|(directory, _)| *directory == device.directory) {
             Some((_, nodes)) => nodes.push(device.clone()),
