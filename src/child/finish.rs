@@ -34,6 +34,12 @@ pub(super) fn enter_cwd(at: &mut Place, path: &CStr, last: bool) -> Result<(), F
         other => other.at(Call::Chdir)?,
     }
     at.in_cwd = true;
+    is_inside()
+}
+
+/// Whether the working directory lies below the root.
+#[inline(never)]
+fn is_inside() -> Result<(), Failure> {
     let mut buffer = [0u8; 4096];
     match fs::getcwd(&mut buffer) {
         Ok(cwd) if cwd.first() == Some(&b'/') => Ok(()),
@@ -90,6 +96,8 @@ pub(super) fn find_home(at: &mut Place, uid: u32) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Out of line for its buffers.
+#[inline(never)]
 fn search_passwd(fd: RawFd, uid: u32, home: &mut Home) {
     let mut lines = Lines { line: [0; MAX_LINE], length: 0, skip: false };
     let mut left = MAX_PASSWD;
@@ -120,7 +128,7 @@ impl Home {
     }
 
     fn set(&mut self, directory: &[u8]) {
-        self.text = Home::new().text;
+        self.text.fill(0);
         for (slot, byte) in self.text.iter_mut().zip(Home::PREFIX.iter().chain(directory)) {
             *slot = *byte;
         }

@@ -51,7 +51,7 @@ pub(super) fn open_or_make(
     let (fd, fresh) = match open(root, path, links) {
         Err(Errno::ENOENT) => match make_last(root, path, want) {
             Some(fd) => (fd, true),
-            None => (Walk::new(path)?.run(root, links, want)?, true),
+            None => (walk(root, path, links, want)?, true),
         },
         other => (other.at(Call::OpenTarget)?, false),
     };
@@ -84,6 +84,12 @@ fn make_last(root: RawFd, path: &CStr, want: Want) -> Option<RawFd> {
     fs::close(parent);
     made.ok()?;
     openat2(root, path, ::libc::O_PATH, 0, NO_LINKS).ok()
+}
+
+/// Out of line, since its buffers would otherwise be on the stack of every lookup.
+#[inline(never)]
+fn walk(root: RawFd, path: &CStr, links: Links, want: Want) -> Result<RawFd, Failure> {
+    Walk::new(path)?.run(root, links, want)
 }
 
 fn make(parent: RawFd, name: &CStr, want: Want) -> Result<(), Errno> {

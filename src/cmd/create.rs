@@ -15,7 +15,7 @@ use crate::parent::{self, Created, Request, fds, notify, protect, wait};
 use crate::plan::resources::Manager;
 use crate::state::{Container, Id, StateRoot};
 use crate::sys::pidfd::Exit;
-use crate::sys::signal;
+use crate::sys::{clib, signal};
 
 /// `rt create`: returns when the first process waits at the gate.
 pub fn create(global: &Global, args: &Create) -> Result<ExitCode> {
@@ -121,5 +121,5 @@ fn request<'a>(
 /// The bundle's directory without links: the state must not depend on where a link
 /// points later.
 fn bundle(path: &Path) -> Result<PathBuf> {
-    std::fs::canonicalize(path).doing(|| format!("open the bundle {}", path.display()))
+    clib::realpath(path).doing(|| format!("open the bundle {}", path.display()))
 }

@@ -108,6 +108,8 @@ fn is_sealed(file: &OwnedFd) -> bool {
         .is_ok_and(|seals| SealFlag::from_bits_truncate(seals).contains(SEALS))
 }
 
+/// Out of line: the buffer of the copy would be on the stack of every start.
+#[inline(never)]
 fn sealed_copy(exe: &OwnedFd) -> Result<OwnedFd> {
     let doing = || "copy rt into memory";
     let copy = mem::memfd(c"rt").doing(doing)?;

@@ -1,10 +1,12 @@
 //! Points in time as RFC 3339 in UTC: no time zone data are read.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+
+use crate::sys::clib;
 
 /// Now, with nanoseconds and without their trailing zeros.
 pub fn now() -> String {
-    format(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    format(clib::since_1970())
 }
 
 fn format(since_1970: Duration) -> String {

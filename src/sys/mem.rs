@@ -38,7 +38,7 @@ pub fn memfd(name: &CStr) -> Result<OwnedFd, Errno> {
 /// kernel's fs/exec.c); where RLIMIT_STACK allows less, nothing happens.
 pub fn populate_stack() {
     const MADV_POPULATE_WRITE: i32 = 23;
-    const LENGTH: usize = 80 << 10;
+    const LENGTH: usize = 44 << 10;
     const PAGE: usize = 4096;
     let here = 0u8;
     let top = &raw const here as usize & !(PAGE - 1);

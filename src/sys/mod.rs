@@ -2,11 +2,12 @@
 //! place with `unsafe`.
 //!
 //! Two tiers. Most files are *child-safe*: their functions take `&CStr`, raw fds and
-//! integers, allocate nothing, and may run between clone3 and execve. [`alloc`], [`bpf`], [`netlink`],
+//! integers, allocate nothing, and may run between clone3 and execve. [`alloc`], [`bpf`], [`clib`], [`netlink`],
 //! [`proc`], [`pidfd`], [`statmount`] and [`sock`]'s path functions are for the parent only.
 
 pub mod alloc;
 pub mod bpf;
+pub mod clib;
 pub mod clone;
 pub mod copy;
 pub mod cred;
