@@ -3,19 +3,21 @@
 //!
 //! Each bit of an access (read, write, mknod) is decided by the last rule that is about
 //! the device and the bit; without one it is denied. So the program goes through the rules
-//! from the last to the first and takes off what has been allowed:
+//! from the last to the first and takes off what has been decided:
 //!
 //! ```text
-//! type, access, major, minor = the question
+//! type, open, major, minor = the question; open are the bits of access that are asked for
 //! for rule in rules, last first:
 //!     if the rule is about type, major, minor:
-//!         allow:  access &= !rule.access; if access == 0: return 1
-//!         deny:   if access & rule.access: return 0
-//! return whether everything is allowed by default
+//!         deny:   denied |= open & rule.access
+//!         open &= !rule.access
+//! return whether nothing is denied, nor open when all is denied by default
 //! ```
 //!
-//! Loading costs the more the more instructions and branches there are for the verifier:
-//! so rules that differ only in the minor number, or in the kind, become one question.
+//! Loading costs the more the more instructions and branches there are for the verifier, which
+//! goes down both ways of a branch. So rules that differ only in the minor number, or in the
+//! kind, become one question, and there is no branch at all: whether a rule is about the device
+//! is a mask of ones or zeros.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -30,24 +32,35 @@ const LOAD_WORD: u8 = 0x61;
 const MOVE_X: u8 = 0xbf;
 const MOVE_K: u8 = 0xb7;
 const AND_K: u8 = 0x57;
+const AND_X: u8 = 0x5f;
+const OR_K: u8 = 0x47;
 const OR_X: u8 = 0x4f;
+const XOR_K: u8 = 0xa7;
+const SUBTRACT_K: u8 = 0x17;
+const NEGATE: u8 = 0x87;
 const SHIFT_LEFT_X: u8 = 0x6f;
 const SHIFT_LEFT_K: u8 = 0x67;
 const SHIFT_RIGHT_K: u8 = 0x77;
-const JUMP_IF_EQUAL_K: u8 = 0x15;
-const JUMP_UNLESS_EQUAL_K: u8 = 0x55;
-const JUMP_IF_GREATER_K: u8 = 0x25;
+/// Copies the sign.
+const SHIFT_SIGNED_K: u8 = 0xc7;
 const EXIT: u8 = 0x95;
 
 // Registers: the answer and the context by the calling convention, then ours.
 const ANSWER: u8 = 0;
 const CONTEXT: u8 = 1;
 const TYPE: u8 = 2;
-const ACCESS: u8 = 3;
+const OPEN: u8 = 3;
 const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
 /// Type and major in one word.
 const TYPE_AND_MAJOR: u8 = 6;
+/// The bit of the minor number; none where it is too high.
+const MINOR_BIT: u8 = 7;
+/// Not zero for a device that the rule is not about; then a mask of ones.
+const OTHER: u8 = 8;
+const SPARE: u8 = 9;
+/// Bits of access that are denied. In the context's place, which has been read by then.
+const DENIED: u8 = CONTEXT;
 /// A major number has 12 bits.
 const MAJOR_BITS: u8 = 12;
 /// The highest minor number in a set: one that has a bit in a positive immediate.
@@ -61,9 +74,19 @@ const fn load(to: u8, offset: i16) -> Insn {
     insn(LOAD_WORD, to, CONTEXT, offset, 0)
 }
 
+/// An operation on two registers.
+const fn with(code: u8, to: u8, from: u8) -> Insn {
+    insn(code, to, from, 0, 0)
+}
+
+/// An operation on a register and a number.
+const fn by(code: u8, to: u8, number: i32) -> Insn {
+    insn(code, to, 0, 0, number)
+}
+
 /// Answers the question: 1 allows.
 fn answer(allow: bool) -> [Insn; 2] {
-    [insn(MOVE_K, ANSWER, 0, 0, allow.into()), insn(EXIT, 0, 0, 0, 0)]
+    [by(MOVE_K, ANSWER, allow.into()), by(EXIT, 0, 0)]
 }
 
 /// Whether the rules allow everything.
@@ -156,23 +179,40 @@ pub fn program(rules: &[DeviceRule]) -> Vec<Insn> {
     // first word, then major and minor.
     let mut program = vec![
         load(TYPE, 0),
-        insn(MOVE_X, ACCESS, TYPE, 0, 0),
-        insn(AND_K, TYPE, 0, 0, 0xffff),
-        insn(SHIFT_RIGHT_K, ACCESS, 0, 0, 16),
+        with(MOVE_X, OPEN, TYPE),
+        by(AND_K, TYPE, 0xffff),
+        by(SHIFT_RIGHT_K, OPEN, 16),
         load(MAJOR, 4),
         load(MINOR, 8),
-        insn(MOVE_X, TYPE_AND_MAJOR, TYPE, 0, 0),
-        insn(SHIFT_LEFT_K, TYPE_AND_MAJOR, 0, 0, MAJOR_BITS.into()),
-        insn(OR_X, TYPE_AND_MAJOR, MAJOR, 0, 0),
+        with(MOVE_X, TYPE_AND_MAJOR, TYPE),
+        by(SHIFT_LEFT_K, TYPE_AND_MAJOR, MAJOR_BITS.into()),
+        with(OR_X, TYPE_AND_MAJOR, MAJOR),
+        by(MOVE_K, DENIED, 0),
+        // The kernel shifts by the lowest 6 bits; a higher number clears the bit again.
+        by(MOVE_K, MINOR_BIT, 1),
+        with(SHIFT_LEFT_X, MINOR_BIT, MINOR),
+        with(MOVE_X, SPARE, MINOR),
+        by(SHIFT_RIGHT_K, SPARE, 6),
+        by(SUBTRACT_K, SPARE, 1),
+        by(SHIFT_SIGNED_K, SPARE, 63),
+        with(AND_X, MINOR_BIT, SPARE),
     ];
     for question in questions(rules) {
         program.extend(ask(&question));
     }
-    program.extend(answer(allowed));
+    if !allowed {
+        program.push(with(OR_X, DENIED, OPEN));
+    }
+    program.extend([
+        with(MOVE_X, ANSWER, DENIED),
+        by(SUBTRACT_K, ANSWER, 1),
+        by(SHIFT_RIGHT_K, ANSWER, 63),
+        by(EXIT, 0, 0),
+    ]);
     program
 }
 
-/// The instructions of one question; every jump goes to what follows them.
+/// The instructions of one question.
 fn ask(question: &Question) -> Vec<Insn> {
     // BPF_DEVCG_DEV_BLOCK and BPF_DEVCG_DEV_CHAR.
     let kind = question.kind.map(|kind| match kind {
@@ -181,45 +221,46 @@ fn ask(question: &Question) -> Vec<Insn> {
     });
     // Numbers of devices have been checked: 20 bits at most.
     let major = question.major.map(|major| major as i32);
-    let unless = |register, value| insn(JUMP_UNLESS_EQUAL_K, register, 0, 0, value);
-    let mut block = Vec::with_capacity(11);
-    match (kind, major) {
-        (Some(kind), Some(major)) => block.push(unless(TYPE_AND_MAJOR, kind << MAJOR_BITS | major)),
-        (Some(kind), None) => block.push(unless(TYPE, kind)),
-        (None, Some(major)) => block.push(unless(MAJOR, major)),
-        (None, None) => {}
-    }
+    let mut block = Vec::with_capacity(16);
+    let differs = |register, value| [with(MOVE_X, OTHER, register), by(XOR_K, OTHER, value)];
+    block.extend(match (kind, major) {
+        (Some(kind), Some(major)) => differs(TYPE_AND_MAJOR, kind << MAJOR_BITS | major),
+        (Some(kind), None) => differs(TYPE, kind),
+        (None, Some(major)) => differs(MAJOR, major),
+        (None, None) => [by(MOVE_K, OTHER, 0), by(MOVE_K, SPARE, 0)],
+    });
     match question.minors {
-        Minors::Any => {}
-        Minors::One(minor) => block.push(unless(MINOR, minor as i32)),
-        Minors::Set(set) if set.is_power_of_two() => {
-            block.push(unless(MINOR, set.trailing_zeros() as i32));
-        }
-        Minors::Set(set) => block.extend([
-            insn(JUMP_IF_GREATER_K, MINOR, 0, 0, HIGHEST_IN_SET as i32),
-            insn(MOVE_K, ANSWER, 0, 0, 1),
-            insn(SHIFT_LEFT_X, ANSWER, MINOR, 0, 0),
-            insn(AND_K, ANSWER, 0, 0, set as i32),
-            insn(JUMP_IF_EQUAL_K, ANSWER, 0, 0, 0),
+        Minors::One(minor) => block.extend([
+            with(MOVE_X, SPARE, MINOR),
+            by(XOR_K, SPARE, minor as i32),
+            with(OR_X, OTHER, SPARE),
         ]),
+        Minors::Any | Minors::Set(_) => {}
     }
-    let access = i32::from(question.access);
-    match (question.allow, question.access == ALL) {
-        (_, true) => {}
-        (true, false) => block.extend([insn(AND_K, ACCESS, 0, 0, !access), unless(ACCESS, 0)]),
-        (false, false) => block.extend([
-            insn(MOVE_X, ANSWER, ACCESS, 0, 0),
-            insn(AND_K, ANSWER, 0, 0, access),
-            insn(JUMP_IF_EQUAL_K, ANSWER, 0, 0, 0),
-        ]),
+    // What differs becomes ones by its sign, and so does a set without the minor number.
+    block.push(by(NEGATE, OTHER, 0));
+    if let Minors::Set(set) = question.minors {
+        block.extend([
+            with(MOVE_X, SPARE, MINOR_BIT),
+            by(AND_K, SPARE, set as i32),
+            by(SUBTRACT_K, SPARE, 1),
+            with(OR_X, OTHER, SPARE),
+        ]);
     }
-    block.extend(answer(question.allow));
-    let length = block.len();
-    for (index, insn) in block.iter_mut().enumerate() {
-        if matches!(insn.code, JUMP_IF_EQUAL_K | JUMP_UNLESS_EQUAL_K | JUMP_IF_GREATER_K) {
-            insn.offset = (length - index - 1) as i16;
-        }
+    block.push(by(SHIFT_SIGNED_K, OTHER, 63));
+    let others = i32::from(ALL & !question.access);
+    if others != 0 {
+        block.push(by(OR_K, OTHER, others));
     }
+    if !question.allow {
+        block.extend([
+            with(MOVE_X, SPARE, OTHER),
+            by(XOR_K, SPARE, -1),
+            with(AND_X, SPARE, OPEN),
+            with(OR_X, DENIED, SPARE),
+        ]);
+    }
+    block.push(with(AND_X, OPEN, OTHER));
     block
 }
 
@@ -289,34 +330,32 @@ mod tests {
     fn run(program: &[Insn], ask: Ask) -> bool {
         let kind = if ask.kind == DeviceKind::Block { 1 } else { 2 };
         let context = [u64::from(ask.access) << 16 | kind, ask.major.into(), ask.minor.into()];
-        let mut registers = [0u64; 7];
-        let mut next = 0;
-        loop {
-            let Insn { code, registers: pair, offset, immediate } = program[next];
+        let mut registers = [0u64; 10];
+        for Insn { code, registers: pair, offset, immediate } in program {
             let (to, from) = (usize::from(pair & 15), usize::from(pair >> 4));
-            let immediate = i64::from(immediate) as u64;
-            next += 1;
-            let mut jump = |condition: bool| {
-                if condition {
-                    next += usize::try_from(offset).expect("forward");
-                }
-            };
-            match code {
-                LOAD_WORD => registers[to] = context[usize::try_from(offset).expect("offset") / 4],
-                MOVE_X => registers[to] = registers[from],
-                MOVE_K => registers[to] = immediate,
-                AND_K => registers[to] &= immediate,
-                OR_X => registers[to] |= registers[from],
-                SHIFT_LEFT_X => registers[to] <<= registers[from],
-                SHIFT_LEFT_K => registers[to] <<= immediate,
-                SHIFT_RIGHT_K => registers[to] >>= immediate,
-                JUMP_IF_GREATER_K => jump(registers[to] > immediate),
-                JUMP_IF_EQUAL_K => jump(registers[to] == immediate),
-                JUMP_UNLESS_EQUAL_K => jump(registers[to] != immediate),
-                EXIT => return registers[0] == 1,
+            let immediate = i64::from(*immediate) as u64;
+            let other = registers[from];
+            let register = &mut registers[to];
+            match *code {
+                LOAD_WORD => *register = context[usize::try_from(*offset).expect("offset") / 4],
+                MOVE_X => *register = other,
+                MOVE_K => *register = immediate,
+                AND_K => *register &= immediate,
+                AND_X => *register &= other,
+                OR_K => *register |= immediate,
+                OR_X => *register |= other,
+                XOR_K => *register ^= immediate,
+                SUBTRACT_K => *register = register.wrapping_sub(immediate),
+                NEGATE => *register = register.wrapping_neg(),
+                SHIFT_LEFT_X => *register = register.wrapping_shl(other as u32),
+                SHIFT_LEFT_K => *register <<= immediate,
+                SHIFT_RIGHT_K => *register >>= immediate,
+                SHIFT_SIGNED_K => *register = (*register as i64 >> immediate) as u64,
+                EXIT => return registers[usize::from(ANSWER)] == 1,
                 other => panic!("operation {other:#x}"),
             }
         }
+        panic!("no answer")
     }
 
     /// The same by the words of the module's comment, bit by bit.
