@@ -16,6 +16,7 @@ import sys
 import time
 
 import document
+import order
 import runtime
 from runtime import ROOTFS, WORK, Floor, Runtime
 
@@ -227,6 +228,7 @@ def main():
     parser.add_argument("--floor")
     parser.add_argument("--tools", required=True)
     parser.add_argument("--only", help="times, bursts, crowded, calls or memory: printed, not written")
+    parser.add_argument("--order", help="nothing is measured: the linker script to be written")
     parser.add_argument("--runs", type=int, default=150)
     args = parser.parse_args()
     gc.disable()
@@ -265,6 +267,8 @@ def main():
     for each in runtimes:
         each.bundle("docker", docker)
         each.bundle("calls", runtime.with_args(docker, "/bin/calls"))
+    if args.order:
+        return order.write(runtimes[0], f"{args.tools}/step", args.order)
     floors = [Floor("floor", args.floor, args.cgroup), Floor("safe floor", args.floor, args.cgroup, "--safe")]
     report.say("`benches/run`. Wall time of one command in ms: min / p10 / median of")
     report.say(f"{args.runs} interleaved turns (half of that for the longer ones), and `rt` divided by the other;")
