@@ -147,7 +147,9 @@ fn parse<T, E: Display>(
 
 /// Reads one of the flag's words: what stands at its place in `meanings`.
 pub fn word<T: Copy>(flag: &Flag, text: &OsStr, meanings: &[T]) -> Result<T, String> {
-    let place = flag.words.iter().position(|word| *word == text);
+    // logrus, which runc's callers have in mind, takes both.
+    let word = if text == "warn" { OsStr::new("warning") } else { text };
+    let place = flag.words.iter().position(|known| *known == word);
     place.and_then(|place| meanings.get(place)).copied().ok_or_else(|| {
         let (shown, words) = (shown(flag), flag.words.join(", "));
         format!("invalid value '{}' for {shown} [possible values: {words}]", text.display())

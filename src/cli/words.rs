@@ -7,6 +7,22 @@ use super::flags::boolean;
 use super::given::{FromText, word};
 use super::syntax::Flag;
 
+/// The words by which an option is typed.
+macro_rules! words {
+    ($Type:ident { $($word:literal => $meaning:ident),* }) => {
+        impl $Type {
+            /// In the order of the help.
+            pub(super) const WORDS: &'static [&'static str] = &[$($word),*];
+        }
+
+        impl FromText for $Type {
+            fn from_text(flag: &Flag, text: &OsStr) -> Result<Self, String> {
+                word(flag, text, &[$($Type::$meaning),*])
+            }
+        }
+    };
+}
+
 /// How the log is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LogFormat {
@@ -17,15 +33,7 @@ pub enum LogFormat {
     Json,
 }
 
-impl LogFormat {
-    pub(super) const WORDS: &'static [&'static str] = &["text", "json"];
-}
-
-impl FromText for LogFormat {
-    fn from_text(flag: &Flag, text: &OsStr) -> Result<Self, String> {
-        word(flag, text, &[Self::Text, Self::Json])
-    }
-}
+words!(LogFormat { "text" => Text, "json" => Json });
 
 /// What is logged at least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,17 +45,7 @@ pub enum LogLevel {
     Debug,
 }
 
-impl LogLevel {
-    pub(super) const WORDS: &'static [&'static str] = &["error", "warning", "info", "debug"];
-}
-
-impl FromText for LogLevel {
-    fn from_text(flag: &Flag, text: &OsStr) -> Result<Self, String> {
-        // Another name of it, which the help does not tell.
-        let text = if text == "warn" { OsStr::new("warning") } else { text };
-        word(flag, text, &[Self::Error, Self::Warning, Self::Info, Self::Debug])
-    }
-}
+words!(LogLevel { "error" => Error, "warning" => Warning, "info" => Info, "debug" => Debug });
 
 /// Who manages cgroups.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,15 +59,7 @@ pub enum CgroupManager {
     Disabled,
 }
 
-impl CgroupManager {
-    pub(super) const WORDS: &'static [&'static str] = &["cgroupfs", "systemd", "disabled"];
-}
-
-impl FromText for CgroupManager {
-    fn from_text(flag: &Flag, text: &OsStr) -> Result<Self, String> {
-        word(flag, text, &[Self::Cgroupfs, Self::Systemd, Self::Disabled])
-    }
-}
+words!(CgroupManager { "cgroupfs" => Cgroupfs, "systemd" => Systemd, "disabled" => Disabled });
 
 /// How `list` and `ps` print.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -81,15 +71,7 @@ pub enum ListFormat {
     Json,
 }
 
-impl ListFormat {
-    pub(super) const WORDS: &'static [&'static str] = &["table", "json"];
-}
-
-impl FromText for ListFormat {
-    fn from_text(flag: &Flag, text: &OsStr) -> Result<Self, String> {
-        word(flag, text, &[Self::Table, Self::Json])
-    }
-}
+words!(ListFormat { "table" => Table, "json" => Json });
 
 /// Whether the lack of privileges over cgroups is forgiven.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

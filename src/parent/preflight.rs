@@ -41,11 +41,10 @@ pub fn check(plan: &Plan, process: &Process) -> Result<Vec<OwnedFd>> {
             let path = Path::new(std::ffi::OsStr::from_bytes(source.to_bytes()));
             // An earlier entry may mount what this one copies out of the root.
             let made_later = |error: &io::Error| path.starts_with(root) && error.kind() == NotFound;
-            // That of the service manager was looked at already.
-            let known = mount.field == Field::of(notify::VARIABLE);
-            if !known
-                && let Err(error) = fs::metadata(path)
+            // The socket of the service manager was looked at already.
+            if let Err(error) = fs::metadata(path)
                 && !made_later(&error)
+                && mount.field != Field::of(notify::VARIABLE)
             {
                 findings.refuse_value(&mount.field.key("source"), path, text(&error));
             }
