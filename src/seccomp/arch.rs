@@ -1,10 +1,11 @@
 //! Architectures and the numbers of their system calls.
 
 use std::ops::Range;
-use std::str::FromStr;
 
 use oci_spec::runtime::Arch;
 use seccompiler::TargetArch;
+
+use super::names::number;
 
 /// Bit 30 marks an x32 call on x86_64 (`__X32_SYSCALL_BIT`, asm/unistd.h).
 pub const X32_BIT: u32 = 0x4000_0000;
@@ -180,21 +181,16 @@ impl Table {
 
     /// The number in `seccomp_data.nr`, or none where the call does not exist.
     pub fn number(self, name: &str) -> Option<u32> {
-        macro_rules! known {
-            ($arch:ident) => {
-                syscalls::$arch::Sysno::from_str(name).ok().map(|call| call.id().cast_unsigned())
-            };
-        }
         let found = match self {
-            Table::X86_64 => known!(x86_64),
+            Table::X86_64 => number!(x86_64, name),
             Table::X32 => return x32(name, Table::X86_64.number(name)?),
-            Table::X86 => known!(x86),
+            Table::X86 => number!(x86, name),
             // The crate counts the time64 calls (403-423), which only 32-bit machines have.
-            Table::Aarch64 => known!(aarch64)
+            Table::Aarch64 => number!(aarch64, name)
                 .filter(|nr| !(403..=423).contains(nr))
                 .or_else(|| find(AARCH64, name)),
-            Table::Arm => known!(arm).or_else(|| find(ARM, name)),
-            Table::Riscv64 => known!(riscv64),
+            Table::Arm => number!(arm, name).or_else(|| find(ARM, name)),
+            Table::Riscv64 => number!(riscv64, name),
         };
         found.or_else(|| find(NEWER, name))
     }

@@ -14,6 +14,7 @@ mod emit;
 #[cfg(test)]
 mod interpreter;
 mod ir;
+mod names;
 
 use std::path::PathBuf;
 
