@@ -5,7 +5,7 @@ use std::ops::Range;
 use oci_spec::runtime::Arch;
 use seccompiler::TargetArch;
 
-use super::names::number;
+use super::names::{number, table};
 
 /// Bit 30 marks an x32 call on x86_64 (`__X32_SYSCALL_BIT`, asm/unistd.h).
 pub const X32_BIT: u32 = 0x4000_0000;
@@ -17,60 +17,68 @@ const AUDIT_ARCH_AARCH64: u32 = 0xc000_00b7;
 const AUDIT_ARCH_ARM: u32 = 0x4000_0028;
 const AUDIT_ARCH_RISCV64: u32 = 0xc000_00f3;
 
-/// Calls newer than the `syscalls` crate. Since Linux 5.1 a new call has one number everywhere.
-const NEWER: &[(&str, u32)] = &[("listns", 470), ("rseq_slice_yield", 471)];
+table! {
+    /// Calls newer than the `syscalls` crate. Since Linux 5.1 a new call has one number everywhere.
+    NEWER: [("listns", 470), ("rseq_slice_yield", 471)]
+}
 
-/// Calls that the `syscalls` crate lacks or names differently on one architecture.
-const AARCH64: &[(&str, u32)] = &[("newfstatat", 79)];
-const ARM: &[(&str, u32)] = &[
-    ("breakpoint", 0xf0001),
-    ("cacheflush", 0xf0002),
-    ("usr26", 0xf0003),
-    ("usr32", 0xf0004),
-    ("set_tls", 0xf0005),
-    ("get_tls", 0xf0006),
-    ("sync_file_range2", 341),
-];
+table! {
+    /// Calls that the `syscalls` crate lacks or names differently on one architecture.
+    AARCH64: [("newfstatat", 79)]
+}
+table! {
+    ARM: [
+        ("breakpoint", 0xf0001),
+        ("cacheflush", 0xf0002),
+        ("usr26", 0xf0003),
+        ("usr32", 0xf0004),
+        ("set_tls", 0xf0005),
+        ("get_tls", 0xf0006),
+        ("sync_file_range2", 341),
+    ]
+}
 
-/// Calls with pointers to structures have numbers of their own on x32 (syscall_64.tbl, ABI "x32").
-const X32_OWN: &[(&str, u32)] = &[
-    ("rt_sigaction", 512),
-    ("rt_sigreturn", 513),
-    ("ioctl", 514),
-    ("readv", 515),
-    ("writev", 516),
-    ("recvfrom", 517),
-    ("sendmsg", 518),
-    ("recvmsg", 519),
-    ("execve", 520),
-    ("ptrace", 521),
-    ("rt_sigpending", 522),
-    ("rt_sigtimedwait", 523),
-    ("rt_sigqueueinfo", 524),
-    ("sigaltstack", 525),
-    ("timer_create", 526),
-    ("mq_notify", 527),
-    ("kexec_load", 528),
-    ("waitid", 529),
-    ("set_robust_list", 530),
-    ("get_robust_list", 531),
-    ("vmsplice", 532),
-    ("move_pages", 533),
-    ("preadv", 534),
-    ("pwritev", 535),
-    ("rt_tgsigqueueinfo", 536),
-    ("recvmmsg", 537),
-    ("sendmmsg", 538),
-    ("process_vm_readv", 539),
-    ("process_vm_writev", 540),
-    ("setsockopt", 541),
-    ("getsockopt", 542),
-    ("io_setup", 543),
-    ("io_submit", 544),
-    ("execveat", 545),
-    ("preadv2", 546),
-    ("pwritev2", 547),
-];
+table! {
+    /// Calls with pointers to structures have numbers of their own on x32 (syscall_64.tbl, ABI "x32").
+    X32_OWN: [
+        ("rt_sigaction", 512),
+        ("rt_sigreturn", 513),
+        ("ioctl", 514),
+        ("readv", 515),
+        ("writev", 516),
+        ("recvfrom", 517),
+        ("sendmsg", 518),
+        ("recvmsg", 519),
+        ("execve", 520),
+        ("ptrace", 521),
+        ("rt_sigpending", 522),
+        ("rt_sigtimedwait", 523),
+        ("rt_sigqueueinfo", 524),
+        ("sigaltstack", 525),
+        ("timer_create", 526),
+        ("mq_notify", 527),
+        ("kexec_load", 528),
+        ("waitid", 529),
+        ("set_robust_list", 530),
+        ("get_robust_list", 531),
+        ("vmsplice", 532),
+        ("move_pages", 533),
+        ("preadv", 534),
+        ("pwritev", 535),
+        ("rt_tgsigqueueinfo", 536),
+        ("recvmmsg", 537),
+        ("sendmmsg", 538),
+        ("process_vm_readv", 539),
+        ("process_vm_writev", 540),
+        ("setsockopt", 541),
+        ("getsockopt", 542),
+        ("io_setup", 543),
+        ("io_submit", 544),
+        ("execveat", 545),
+        ("preadv2", 546),
+        ("pwritev2", 547),
+    ]
+}
 
 /// Calls that exist on x86_64 but not on x32 (syscall_64.tbl, ABI "64" without an x32 row).
 const X32_ABSENT: &[&str] = &[
@@ -90,45 +98,49 @@ const X32_ABSENT: &[&str] = &[
     "vserver",
 ];
 
-/// socketcall(2) on i386: the number in its first argument (linux/net.h).
-const SOCKETCALL: &[&str] = &[
-    "socket",
-    "bind",
-    "connect",
-    "listen",
-    "accept",
-    "getsockname",
-    "getpeername",
-    "socketpair",
-    "send",
-    "recv",
-    "sendto",
-    "recvfrom",
-    "shutdown",
-    "setsockopt",
-    "getsockopt",
-    "sendmsg",
-    "recvmsg",
-    "accept4",
-    "recvmmsg",
-    "sendmmsg",
-];
+table! {
+    /// socketcall(2) on i386: the number in its first argument (linux/net.h).
+    SOCKETCALL: [
+        ("socket", 1),
+        ("bind", 2),
+        ("connect", 3),
+        ("listen", 4),
+        ("accept", 5),
+        ("getsockname", 6),
+        ("getpeername", 7),
+        ("socketpair", 8),
+        ("send", 9),
+        ("recv", 10),
+        ("sendto", 11),
+        ("recvfrom", 12),
+        ("shutdown", 13),
+        ("setsockopt", 14),
+        ("getsockopt", 15),
+        ("sendmsg", 16),
+        ("recvmsg", 17),
+        ("accept4", 18),
+        ("recvmmsg", 19),
+        ("sendmmsg", 20),
+    ]
+}
 
-/// ipc(2) on i386 (linux/ipc.h).
-const IPC: &[(&str, u32)] = &[
-    ("semop", 1),
-    ("semget", 2),
-    ("semctl", 3),
-    ("semtimedop", 4),
-    ("msgsnd", 11),
-    ("msgrcv", 12),
-    ("msgget", 13),
-    ("msgctl", 14),
-    ("shmat", 21),
-    ("shmdt", 22),
-    ("shmget", 23),
-    ("shmctl", 24),
-];
+table! {
+    /// ipc(2) on i386 (linux/ipc.h).
+    IPC: [
+        ("semop", 1),
+        ("semget", 2),
+        ("semctl", 3),
+        ("semtimedop", 4),
+        ("msgsnd", 11),
+        ("msgrcv", 12),
+        ("msgget", 13),
+        ("msgctl", 14),
+        ("shmat", 21),
+        ("shmdt", 22),
+        ("shmget", 23),
+        ("shmctl", 24),
+    ]
+}
 
 /// A table of system calls that a kernel of ours can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,11 +200,11 @@ impl Table {
             // The crate counts the time64 calls (403-423), which only 32-bit machines have.
             Table::Aarch64 => number!(aarch64, name)
                 .filter(|nr| !(403..=423).contains(nr))
-                .or_else(|| find(AARCH64, name)),
-            Table::Arm => number!(arm, name).or_else(|| find(ARM, name)),
+                .or_else(|| AARCH64.number(name)),
+            Table::Arm => number!(arm, name).or_else(|| ARM.number(name)),
             Table::Riscv64 => number!(riscv64, name),
         };
-        found.or_else(|| find(NEWER, name))
+        found.or_else(|| NEWER.number(name))
     }
 
     /// Numbers outside the sequence in which new calls are numbered: they say nothing about how
@@ -211,12 +223,12 @@ impl Table {
         if self != Table::X86 {
             return None;
         }
-        if let Some(index) = SOCKETCALL.iter().position(|known| *known == name) {
-            let call = index as u64 + 1;
-            return Some(Multiplexed { number: 102, mask: u64::from(u32::MAX), call });
+        if let Some(call) = SOCKETCALL.number(name) {
+            let mask = u64::from(u32::MAX);
+            return Some(Multiplexed { number: 102, mask, call: call.into() });
         }
         // The kernel takes the upper half as the version of the interface.
-        let call = find(IPC, name)?;
+        let call = IPC.number(name)?;
         Some(Multiplexed { number: 117, mask: 0xffff, call: call.into() })
     }
 }
@@ -231,11 +243,7 @@ pub fn x32(name: &str, native: u32) -> Option<u32> {
     if X32_ABSENT.contains(&name) {
         return None;
     }
-    Some(X32_BIT | find(X32_OWN, name).unwrap_or(native))
-}
-
-fn find(table: &[(&str, u32)], name: &str) -> Option<u32> {
-    table.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
+    Some(X32_BIT | X32_OWN.number(name).unwrap_or(native))
 }
 
 /// The tables that a filter needs: the native one, and of those listed the ones that this kernel

@@ -39,6 +39,19 @@ macro_rules! number {
 
 pub(super) use number;
 
+/// A list of calls and their numbers, sorted.
+macro_rules! table {
+    ($(#[$about:meta])* $NAME:ident: [$($call:expr),* $(,)?]) => {
+        $(#[$about])*
+        static $NAME: $crate::seccomp::names::Names<
+            { [$($call.1),*].len() },
+            { $crate::seccomp::names::length(&[$($call),*]) },
+        > = $crate::seccomp::names::Names::new([$($call),*]);
+    };
+}
+
+pub(super) use table;
+
 /// How long all names are together.
 pub const fn length(calls: &[(&str, u32)]) -> usize {
     let (mut length, mut index) = (0, 0);
