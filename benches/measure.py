@@ -195,6 +195,7 @@ def memory(report, runtimes):
 def written_alike(path, directory):
     """A copy of the program. How its pages came into memory (by the linker, by dpkg, from the disk) makes
     up to a tenth of the time of a start: all take the same way."""
+    os.makedirs(directory)
     copy = f"{directory}/{os.path.basename(path)}"
     with open(path, "rb") as source, open(copy, "wb") as target:
         target.write(source.read())
@@ -237,9 +238,9 @@ def main():
 
     paths = {"rt": os.environ["RT_BIN"], "crun": shutil.which("crun"), "runc": shutil.which("runc")}
     paths.update(pair.split("=", 1) for pair in os.environ["RT_PEERS"].split())
-    paths = {name: written_alike(path, args.tools) for name, path in paths.items()}
+    paths = {name: written_alike(path, f"{args.tools}/{name}.d") for name, path in paths.items()}
     if args.floor:
-        args.floor = written_alike(args.floor, args.tools)
+        args.floor = written_alike(args.floor, f"{args.tools}/floor.d")
     for directory in ("bin", "dev", "proc", "sys"):
         os.makedirs(f"{ROOTFS}/{directory}")
     for tool in ("true", "calls"):
