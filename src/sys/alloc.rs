@@ -23,15 +23,21 @@ impl OneThread {
         OneThread { heap: UnsafeCell::new(Dlmalloc::new()), owner: AtomicUsize::new(0) }
     }
 
-    /// The heap, for the time of one call of it.
+    /// Whether this is the thread that has asked first.
     #[inline]
-    #[allow(clippy::mut_from_ref)]
-    fn heap(&self) -> &mut Dlmalloc {
+    fn is_mine(&self) -> bool {
         thread_local!(static HERE: u8 = const { 0 });
         // Every living thread has it at another address.
         let here = HERE.with(|here| &raw const *here as usize);
         let owner = self.owner.load(Relaxed);
-        if owner != here && (owner != 0 || self.owner.swap(here, Relaxed) != 0) {
+        owner == here || (owner == 0 && self.owner.swap(here, Relaxed) == 0)
+    }
+
+    /// The heap, for the time of one call of it.
+    #[inline]
+    #[allow(clippy::mut_from_ref)]
+    fn heap(&self) -> &mut Dlmalloc {
+        if !self.is_mine() {
             std::process::abort();
         }
         // SAFETY: this is its only thread, and no call of the heap comes back here.
@@ -40,7 +46,7 @@ impl OneThread {
 }
 
 // SAFETY: dlmalloc keeps the contract; it neither unwinds nor calls back. A signal handler could
-// come in between, and rt has none.
+// come in between: rt has none, and std's for SIGSEGV and SIGBUS ends the process.
 unsafe impl GlobalAlloc for OneThread {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -64,5 +70,37 @@ unsafe impl GlobalAlloc for OneThread {
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: as for dealloc.
         unsafe { self.heap().realloc(memory, layout.size(), layout.align(), size) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_thread_is_served() {
+        let memory = OneThread::new();
+        assert!(memory.is_mine() && memory.is_mine());
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| memory.is_mine());
+            assert!(!other.join().expect("no panic"));
+        });
+    }
+
+    #[test]
+    fn what_is_written_stays() {
+        let memory = OneThread::new();
+        let layout = Layout::from_size_align(100, 8).expect("a layout");
+        // SAFETY: the layout is not empty.
+        let first = unsafe { memory.alloc(layout) };
+        // SAFETY: there are 100 bytes.
+        unsafe { first.write_bytes(7, 100) };
+        // SAFETY: it came from there with this layout.
+        let grown = unsafe { memory.realloc(first, layout, 100_000) };
+        // SAFETY: the first 100 bytes were written.
+        let kept = unsafe { std::slice::from_raw_parts(grown, 100) };
+        assert_eq!(kept, [7; 100]);
+        // SAFETY: it came from there with this size.
+        unsafe { memory.dealloc(grown, Layout::from_size_align(100_000, 8).expect("a layout")) };
     }
 }
