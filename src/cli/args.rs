@@ -193,13 +193,13 @@ options! {
         /// Working directory in the container
         cwd: Option<String> = value("cwd", "DIR"),
         /// Add NAME=VALUE to the environment
-        env: Vec<String> = value("env", "NAME=VALUE").letter('e').many(),
+        env: Vec<String> = value("env", "NAME=VALUE").letter('e'),
         /// Give the process a terminal
         tty: bool = switch("tty").letter('t'),
         /// Run as these ids
         user: Option<UserIds> = value("user", "UID[:GID]").letter('u'),
         /// Add a supplementary group
-        additional_gids: Vec<GroupId> = value("additional-gids", "GID").letter('g').many(),
+        additional_gids: Vec<GroupId> = value("additional-gids", "GID").letter('g'),
         /// Read the process from this file, as JSON
         process: Option<PathBuf> = value("process", "FILE").letter('p'),
         /// Return when the process has started
@@ -213,11 +213,11 @@ options! {
         /// Let the process gain no privileges
         no_new_privs: bool = switch("no-new-privs"),
         /// Add a capability to the bounding, effective and permitted sets
-        cap: Vec<String> = value("cap", "CAP").letter('c').many(),
+        cap: Vec<String> = value("cap", "CAP").letter('c'),
         /// Pass this many file descriptors after stdio and $LISTEN_FDS
         preserve_fds: u32 = value("preserve-fds", "N").default("0"),
         /// Run in this cgroup below the container's
-        cgroup: Vec<String> = value("cgroup", "PATH").many(),
+        cgroup: Vec<String> = value("cgroup", "PATH"),
         /// Run in a paused container as well
         ignore_paused: bool = switch("ignore-paused"),
     }

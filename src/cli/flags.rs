@@ -3,7 +3,7 @@
 //! may begin with a dash, and flags after the arguments.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 
 use super::given::Given;
 use super::syntax::{Flag, Syntax};
@@ -17,105 +17,88 @@ pub enum Order {
     FlagsFirst,
 }
 
-/// A command line in order.
-#[derive(Debug)]
-pub struct Sorted {
-    syntax: Syntax,
-    flags: Vec<(&'static Flag, OsString)>,
-    /// What is no flag.
-    pub arguments: Vec<OsString>,
-    /// Whether help was asked for.
-    pub help: bool,
-}
-
 /// Sorts `args` by what `syntax` knows of flags.
 pub fn sort(
     syntax: Syntax,
     args: impl IntoIterator<Item = OsString>,
     order: Order,
-) -> Result<Sorted, String> {
-    let mut sorted = Sorted { syntax, flags: Vec::new(), arguments: Vec::new(), help: false };
+) -> Result<Given, String> {
+    let mut given = Given::new(syntax);
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         if arg == "--" {
-            sorted.arguments.extend(args.by_ref());
+            given.arguments.extend(args.by_ref());
         } else if let Some(body) = body(&arg) {
             if matches!(body, b"h" | b"help") {
-                sorted.help = true;
+                given.help = true;
                 continue;
             }
             let (name, value) = split(body);
             match find(syntax, name) {
-                Some(flag) => sorted.flag(flag, value.map(<[u8]>::to_vec), &mut args)?,
+                Some(flag) => take(&mut given, flag, value, &mut args)?,
                 None if !arg.as_bytes().starts_with(b"--")
-                    && sorted.cluster(body, &mut args)? => {}
+                    && cluster(&mut given, body, &mut args)? => {}
                 None => return Err(unknown(&arg)),
             }
         } else {
-            sorted.arguments.push(arg);
+            given.arguments.push_back(arg);
             if order == Order::FlagsFirst {
-                sorted.arguments.extend(args.by_ref());
+                given.arguments.extend(args.by_ref());
             }
         }
     }
-    Ok(sorted)
+    Ok(given)
 }
 
-impl Sorted {
-    /// To be read by name.
-    pub fn given(self) -> Given {
-        Given::new(self.syntax, self.flags, self.arguments)
-    }
-
-    fn flag(
-        &mut self,
-        flag: &'static Flag,
-        value: Option<Vec<u8>>,
-        args: &mut impl Iterator<Item = OsString>,
-    ) -> Result<(), String> {
-        let name = flag.long;
-        if flag.value.is_some() {
-            let value = match value {
-                Some(value) => OsString::from_vec(value),
-                // podman asks whether a flag exists by leaving out its value, and looks
-                // for these words.
-                None => args.next().ok_or(format!("flag needs an argument: --{name}"))?,
-            };
-            self.flags.push((flag, value));
-            return Ok(());
-        }
-        let on = match value {
-            None => true,
-            Some(text) => str::from_utf8(&text)
-                .ok()
-                .and_then(boolean)
-                .ok_or_else(|| format!("--{name} is true or false, not {:?}", lossy(&text)))?,
+/// Takes a flag with the value that was written to it, or that follows.
+fn take(
+    given: &mut Given,
+    flag: &'static Flag,
+    value: Option<&[u8]>,
+    args: &mut impl Iterator<Item = OsString>,
+) -> Result<(), String> {
+    let name = flag.long;
+    if flag.value.is_some() {
+        let value = match value {
+            Some(value) => OsStr::from_bytes(value).to_owned(),
+            // podman asks whether a flag exists by leaving out its value, and looks
+            // for these words.
+            None => args.next().ok_or(format!("flag needs an argument: --{name}"))?,
         };
-        self.flags.retain(|(known, _)| known.long != name);
-        if on {
-            self.flags.push((flag, OsString::new()));
-        }
-        Ok(())
+        given.flags.push((flag, value));
+        return Ok(());
     }
+    let on = match value {
+        None => true,
+        Some(text) => str::from_utf8(text)
+            .ok()
+            .and_then(boolean)
+            .ok_or_else(|| format!("--{name} is true or false, not {:?}", lossy(text)))?,
+    };
+    given.flags.retain(|(known, _)| known.long != name);
+    if on {
+        given.flags.push((flag, OsString::new()));
+    }
+    Ok(())
+}
 
-    /// `-dt` is `-d -t`, and `-u1000` is `-u 1000`. False if one of them is unknown.
-    fn cluster(
-        &mut self,
-        body: &[u8],
-        args: &mut impl Iterator<Item = OsString>,
-    ) -> Result<bool, String> {
-        let mut rest = body;
-        while let Some((first, after)) = rest.split_at_checked(1) {
-            let Some(flag) = find(self.syntax, first) else { return Ok(false) };
-            if flag.value.is_some() {
-                let value = (!after.is_empty()).then(|| after.to_vec());
-                return self.flag(flag, value, args).map(|()| true);
-            }
-            self.flag(flag, None, args)?;
-            rest = after;
+/// `-dt` is `-d -t`, and `-u1000` is `-u 1000`. False if one of them is unknown.
+fn cluster(
+    given: &mut Given,
+    body: &[u8],
+    args: &mut impl Iterator<Item = OsString>,
+) -> Result<bool, String> {
+    let mut rest = body;
+    while let Some((first, after)) = rest.split_at_checked(1) {
+        let Some(flag) = find(given.syntax, first) else { return Ok(false) };
+        if flag.value.is_some() {
+            let value = (!after.is_empty()).then_some(after);
+            return take(given, flag, value, args).map(|()| true);
         }
-        Ok(true)
+        take(given, flag, None, args)?;
+        rest = after;
     }
+    Ok(true)
 }
 
 /// True and false as Go spells them.
@@ -164,7 +147,7 @@ mod tests {
 
     const SYNTAX: Syntax = Syntax {
         flags: &[
-            &[value("bundle", "DIR").letter('b'), value("env", "ENV").letter('e').many()],
+            &[value("bundle", "DIR").letter('b'), value("env", "ENV").letter('e')],
             &[switch("keep").letter('k'), switch("detach").letter('d')],
         ],
         arguments: &[],
@@ -172,15 +155,13 @@ mod tests {
 
     /// The flags as `--name=value`, and the arguments.
     fn sorted(line: &[&str], order: Order) -> Result<(String, String), String> {
-        let join = |words: &[OsString]| {
-            words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
-        };
-        let sorted = sort(SYNTAX, line.iter().map(OsString::from), order)?;
-        let flags = sorted.flags.iter().map(|(flag, value)| match flag.value {
-            Some(_) => format!("--{}={}", flag.long, value.display()).into(),
-            None => format!("--{}", flag.long).into(),
+        let given = sort(SYNTAX, line.iter().map(OsString::from), order)?;
+        let flags = given.flags.iter().map(|(flag, value)| match flag.value {
+            Some(_) => format!("--{}={}", flag.long, value.display()),
+            None => format!("--{}", flag.long),
         });
-        Ok((join(&flags.collect::<Vec<_>>()), join(&sorted.arguments)))
+        let arguments = given.arguments.iter().map(|text| text.display().to_string());
+        Ok((flags.collect::<Vec<_>>().join(" "), arguments.collect::<Vec<_>>().join(" ")))
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! What was typed, sorted into flags and arguments, and read by the type that is wanted.
 
+use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::vec::IntoIter;
 
 use super::syntax::{Argument, Count, Flag, Syntax};
 use super::values::{Bytes, GroupId, Interval, UserIds, number};
@@ -13,20 +13,20 @@ use super::words::Rootless;
 /// The flags and arguments of one verb. What is wrong with them is said in one line.
 #[derive(Debug)]
 pub struct Given {
-    syntax: Syntax,
-    /// Of a switch that is on, the value is empty.
-    flags: Vec<(&'static Flag, OsString)>,
-    arguments: IntoIter<OsString>,
+    /// What could be given.
+    pub(super) syntax: Syntax,
+    /// Its flags in order. Of a switch that is on, the value is empty.
+    pub(super) flags: Vec<(&'static Flag, OsString)>,
+    /// What is no flag.
+    pub arguments: VecDeque<OsString>,
+    /// Whether help was asked for.
+    pub help: bool,
 }
 
 impl Given {
-    /// From what [`super::flags::sort`] has found.
-    pub fn new(
-        syntax: Syntax,
-        flags: Vec<(&'static Flag, OsString)>,
-        arguments: Vec<OsString>,
-    ) -> Self {
-        Given { syntax, flags, arguments: arguments.into_iter() }
+    /// Nothing so far.
+    pub fn new(syntax: Syntax) -> Self {
+        Given { syntax, flags: Vec::new(), arguments: VecDeque::new(), help: false }
     }
 
     /// Reads a flag.
@@ -41,7 +41,7 @@ impl Given {
 
     /// No argument may be left.
     pub fn end(mut self) -> Result<(), String> {
-        match self.arguments.next() {
+        match self.arguments.pop_front() {
             Some(text) => Err(format!("too many arguments, from {}", text.display())),
             None => Ok(()),
         }
@@ -145,32 +145,21 @@ fn parse<T, E: Display>(
     read(&text).map_err(|why| format!("invalid value '{text}' for {}: {why}", shown(flag)))
 }
 
-/// Reads one of the flag's words: what stands at its place in `meanings`.
-pub fn word<T: Copy>(flag: &Flag, text: &OsStr, meanings: &[T]) -> Result<T, String> {
-    // logrus, which runc's callers have in mind, takes both.
-    let word = if text == "warn" { OsStr::new("warning") } else { text };
-    let place = flag.words.iter().position(|known| *known == word);
-    place.and_then(|place| meanings.get(place)).copied().ok_or_else(|| {
-        let (shown, words) = (shown(flag), flag.words.join(", "));
-        format!("invalid value '{}' for {shown} [possible values: {words}]", text.display())
-    })
-}
-
 /// What arguments can be read as.
 pub trait FromArguments: Sized {
     /// Takes them.
     fn from_arguments(
-        arguments: &mut IntoIter<OsString>,
+        arguments: &mut VecDeque<OsString>,
         argument: &Argument,
     ) -> Result<Self, String>;
 }
 
 impl FromArguments for String {
     fn from_arguments(
-        arguments: &mut IntoIter<OsString>,
+        arguments: &mut VecDeque<OsString>,
         argument: &Argument,
     ) -> Result<Self, String> {
-        match (arguments.next(), argument.count) {
+        match (arguments.pop_front(), argument.count) {
             (Some(text), _) => utf8(&text),
             (None, Count::Default(text)) => Ok(text.to_owned()),
             (None, _) => {
@@ -182,8 +171,8 @@ impl FromArguments for String {
 }
 
 impl FromArguments for Vec<String> {
-    fn from_arguments(arguments: &mut IntoIter<OsString>, _: &Argument) -> Result<Self, String> {
-        arguments.map(|text| utf8(&text)).collect()
+    fn from_arguments(arguments: &mut VecDeque<OsString>, _: &Argument) -> Result<Self, String> {
+        arguments.drain(..).map(|text| utf8(&text)).collect()
     }
 }
 
@@ -192,6 +181,7 @@ fn utf8(text: &OsStr) -> Result<String, String> {
     text.ok_or_else(|| "invalid UTF-8 was detected in one or more arguments".to_owned())
 }
 
-fn shown(flag: &Flag) -> String {
+/// A flag as messages show it.
+pub fn shown(flag: &Flag) -> String {
     format!("'--{} <{}>'", flag.long, flag.value.unwrap_or_default())
 }

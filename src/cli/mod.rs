@@ -10,6 +10,7 @@ mod syntax;
 pub mod values;
 pub mod words;
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 
 use clap::Command;
@@ -144,21 +145,19 @@ const UNKNOWN_COMMAND: u8 = 3;
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Refused> {
     let refused =
         |text: String| Refused { global: Global::default(), error: usage(text, "rt"), code: 1 };
-    let sorted = flags::sort(Global::SYNTAX, args.into_iter().skip(1), Order::FlagsFirst);
-    let mut sorted = sorted.map_err(refused)?;
-    let rest = std::mem::take(&mut sorted.arguments);
-    let help = sorted.help;
-    let global = Global::read(&mut sorted.given()).map_err(refused)?;
-    let mut rest = rest.into_iter();
-    let verb = match rest.next() {
+    let given = flags::sort(Global::SYNTAX, args.into_iter().skip(1), Order::FlagsFirst);
+    let mut given = given.map_err(refused)?;
+    let global = Global::read(&mut given).map_err(refused)?;
+    let Given { help, arguments: mut rest, .. } = given;
+    let verb = match rest.pop_front() {
         _ if global.version => Ok(Verb::Print(version())),
         None => Ok(Verb::Print(help_of_rt())),
         Some(_) if help => Ok(Verb::Print(help_of_rt())),
-        Some(name) if name == "help" || name == "h" => match rest.next() {
+        Some(name) if name == "help" || name == "h" => match rest.pop_front() {
             None => Ok(Verb::Print(help_of_rt())),
             Some(name) => help_on(&name),
         },
-        Some(name) if asks_for_help(rest.as_slice()) && find(&name).is_none() => help_on(&name),
+        Some(name) if asks_for_help(&rest) && find(&name).is_none() => help_on(&name),
         Some(name) => known(&name).and_then(|known| read(known, rest)),
     };
     match verb {
@@ -183,7 +182,7 @@ fn known(name: &OsString) -> Result<&'static Known, (Error, u8)> {
     }
 }
 
-fn asks_for_help(args: &[OsString]) -> bool {
+fn asks_for_help(args: &VecDeque<OsString>) -> bool {
     args.iter().any(|arg| arg == "-h" || arg == "--help")
 }
 
@@ -205,13 +204,12 @@ fn about(name: &str, text: &str) -> String {
     format!("NAME:\n   {name} - {text}")
 }
 
-fn read(known: &Known, args: impl Iterator<Item = OsString>) -> Result<Verb, (Error, u8)> {
+fn read(known: &Known, args: VecDeque<OsString>) -> Result<Verb, (Error, u8)> {
     let refused = |text| (usage(text, &format!("rt {}", known.name)), 1);
-    let sorted = flags::sort(known.syntax, args, known.order).map_err(refused)?;
-    if sorted.help {
+    let mut given = flags::sort(known.syntax, args, known.order).map_err(refused)?;
+    if given.help {
         return Ok(Verb::Print(help_of(known)));
     }
-    let mut given = sorted.given();
     let verb = (known.read)(&mut given).map_err(refused)?;
     given.end().map_err(refused)?;
     Ok(verb)

@@ -26,7 +26,6 @@ pub struct Flag {
     /// The only values that it may have, where there are few.
     pub words: &'static [&'static str],
     letter: Option<char>,
-    many: bool,
     hidden: bool,
     help: &'static str,
 }
@@ -55,10 +54,10 @@ pub enum Count {
 /// A flag that is on or off.
 pub const fn switch(long: &'static str) -> Flag {
     let (value, default, letter) = (None, None, None);
-    Flag { long, value, default, words: &[], letter, many: false, hidden: false, help: "" }
+    Flag { long, value, default, words: &[], letter, hidden: false, help: "" }
 }
 
-/// A flag with a value, of which the last one counts.
+/// A flag with a value. Where it is read as a `Vec`, all that are given count, else the last one.
 pub const fn value(long: &'static str, value: &'static str) -> Flag {
     Flag { value: Some(value), ..switch(long) }
 }
@@ -79,11 +78,6 @@ impl Flag {
         Flag { words, ..self }
     }
 
-    /// May be given again, and all values count.
-    pub const fn many(self) -> Self {
-        Flag { many: true, ..self }
-    }
-
     /// Is not in the help.
     pub const fn hidden(self) -> Self {
         Flag { hidden: true, ..self }
@@ -102,8 +96,7 @@ impl Flag {
             [] => arg,
             words => arg.value_parser(PossibleValuesParser::new(words)),
         };
-        let action = if self.many { ArgAction::Append } else { ArgAction::Set };
-        arg.value_name(value).default_value(self.default).action(action)
+        arg.value_name(value).default_value(self.default)
     }
 }
 

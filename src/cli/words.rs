@@ -4,12 +4,12 @@ use std::ffi::OsStr;
 use std::str::FromStr;
 
 use super::flags::boolean;
-use super::given::{FromText, word};
+use super::given::{FromText, shown};
 use super::syntax::Flag;
 
-/// The words by which an option is typed.
+/// The words by which an option is typed; what stands behind a bar is not in the help.
 macro_rules! words {
-    ($Type:ident { $($word:literal => $meaning:ident),* }) => {
+    ($Type:ident { $($word:literal $(| $other:literal)* => $meaning:ident),* }) => {
         impl $Type {
             /// In the order of the help.
             pub(super) const WORDS: &'static [&'static str] = &[$($word),*];
@@ -17,10 +17,18 @@ macro_rules! words {
 
         impl FromText for $Type {
             fn from_text(flag: &Flag, text: &OsStr) -> Result<Self, String> {
-                word(flag, text, &[$($Type::$meaning),*])
+                match text.to_str() {
+                    $(Some($word $(| $other)*) => Ok($Type::$meaning),)*
+                    _ => Err(none_of(flag, text)),
+                }
             }
         }
     };
+}
+
+fn none_of(flag: &Flag, text: &OsStr) -> String {
+    let (shown, words) = (shown(flag), flag.words.join(", "));
+    format!("invalid value '{}' for {shown} [possible values: {words}]", text.display())
 }
 
 /// How the log is written.
@@ -45,7 +53,13 @@ pub enum LogLevel {
     Debug,
 }
 
-words!(LogLevel { "error" => Error, "warning" => Warning, "info" => Info, "debug" => Debug });
+// logrus, which runc's callers have in mind, takes both words for a warning.
+words!(LogLevel {
+    "error" => Error,
+    "warning" | "warn" => Warning,
+    "info" => Info,
+    "debug" => Debug
+});
 
 /// Who manages cgroups.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
