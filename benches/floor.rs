@@ -2,16 +2,17 @@
 //! configuration of `rt spec` cannot do without, and nothing else: no configuration is read,
 //! no state is kept, nothing is checked.
 //!
-//! `--leave` ends when the program has started, and leaves it. `--safe` adds what a runtime cannot do without: it starts again from a read-only mount of
-//! itself (CVE-2019-5736), guards the devices, gives the container a session keyring, keeps a state
-//! that another process finds, and has the first process wait until that is written.
+//! `--leave` ends when the program has started, and leaves it. `--safe` adds what a runtime cannot do
+//! without: it starts again from a read-only mount of itself (CVE-2019-5736), guards the devices, gives
+//! the container a session keyring, keeps a state that another process finds, and has the first process
+//! wait until that is written.
 
 use std::env::args;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::{self as files, create_dir, remove_dir};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use rt::cgroup::devices as guard;
@@ -90,7 +91,8 @@ fn main() {
     };
     let argv: Vec<CString> = [program.clone()].into_iter().chain(args).collect();
     let path = Path::new(OsStr::from_bytes(cgroup.to_bytes()));
-    let state = State(safe.then(|| Path::new("/run/floor")));
+    let name = path.file_name().expect("a cgroup with a name").display();
+    let state = State(safe.then(|| format!("/run/floor {name}").into()));
     state.intend();
     create_dir(path).expect("make the cgroup");
     let cgroup = files::File::open(path).expect("open the cgroup");
@@ -126,24 +128,24 @@ fn main() {
 
 /// A directory with a copy of the configuration, a note of what is about to be made, and a record
 /// that appears whole.
-struct State<'a>(Option<&'a Path>);
+struct State(Option<PathBuf>);
 
-impl State<'_> {
+impl State {
     fn intend(&self) {
-        let Some(dir) = self.0 else { return };
+        let Some(dir) = &self.0 else { return };
         create_dir(dir).expect("make the state directory");
         files::write(dir.join("config.json"), [b' '; 4096]).expect("write the configuration");
         files::write(dir.join("intent.json"), [b' '; 512]).expect("write the intent");
     }
 
     fn save(&self) {
-        let Some(dir) = self.0 else { return };
+        let Some(dir) = &self.0 else { return };
         files::write(dir.join("new"), [b' '; 1024]).expect("write the record");
         files::rename(dir.join("new"), dir.join("state.json")).expect("rename the record");
     }
 
     fn remove(&self) {
-        let Some(dir) = self.0 else { return };
+        let Some(dir) = &self.0 else { return };
         for name in ["config.json", "intent.json", "state.json"] {
             files::remove_file(dir.join(name)).expect("remove the state");
         }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import time
 
@@ -192,6 +193,7 @@ class Floor:
             while "populated 1" in open(f"{cgroup}/cgroup.events", encoding="ascii").read():
                 time.sleep(0.001)
             os.rmdir(cgroup)
+            shutil.rmtree(f"/run/floor {os.path.basename(cgroup)}", ignore_errors=True)
         return wall
 
 
