@@ -55,6 +55,8 @@ pub enum Op {
         /// `CLONE_NEW*` of the child.
         namespaces: u64,
     },
+    /// Goes on in the pid namespace that was joined.
+    EnterPidNamespace,
     /// Starts a session without a terminal.
     NewSession,
     /// Joins the session keyring of the container.
@@ -262,6 +264,11 @@ pub enum Op {
 }
 
 impl Op {
+    /// Whether what follows is done by another process.
+    pub fn ends_stage(&self) -> bool {
+        ::core::matches!(self, Op::Fork { .. } | Op::EnterPidNamespace)
+    }
+
     /// Does it.
     pub(super) fn run(&self, at: &mut Place, script: &Script) -> Result<(), Failure> {
         match self {
@@ -280,6 +287,7 @@ impl Op {
             }
             Op::Unshare(namespaces) => Ok(ns::unshare(*namespaces)?),
             Op::Fork { namespaces } => process::fork(at, *namespaces),
+            Op::EnterPidNamespace => process::enter_pid_namespace(at),
             Op::NewSession => match cred::setsid() {
                 // A first process of its own pid namespace is born leading a session when
                 // the caller's is outside of it.

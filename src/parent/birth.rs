@@ -52,6 +52,8 @@ pub struct Birth {
     pub pidfd: OwnedFd,
     /// The signals that the caller had blocked.
     pub mask: signal::Mask,
+    /// It is only a stage so far.
+    stage: bool,
     ready: bool,
 }
 
@@ -111,8 +113,9 @@ pub fn begin(script: Script, cradle: &Cradle) -> Result<Birth> {
     if let Some(own) = restore.flatten() {
         ns::setns(own.as_raw_fd(), flag::PID).doing(|| "return to the own pid namespace")?;
     }
+    let stage = script.steps.iter().any(|step| step.op.ends_stage());
     let script = ManuallyDrop::new(script);
-    Ok(Birth { script, link: ours, page, pid, pidfd, mask, ready: false })
+    Ok(Birth { script, link: ours, page, pid, pidfd, mask, stage, ready: false })
 }
 
 /// Has children born in another pid namespace; the file of our own, to return by.
@@ -182,8 +185,8 @@ impl Birth {
             (Kind::Source, _) => Ok(Event::Source(frame.arg as u32)),
             (Kind::Hooks, _) => Ok(Event::Hooks),
             (Kind::Console, Some(master)) => Ok(Event::Console(master, frame.arg as u32)),
-            (Kind::Born, Some(pidfd)) => {
-                self.adopt(frame.arg as i32, pidfd)?;
+            (Kind::Born, Some(pidfd)) if self.stage => {
+                self.adopt(pidfd)?;
                 self.listen()
             }
             (Kind::Ready, _) => {
@@ -228,12 +231,13 @@ impl Birth {
         }
     }
 
-    /// The stage has made the real child and exits.
-    fn adopt(&mut self, pid: i32, pidfd: OwnedFd) -> Result<()> {
+    /// The stage has made the real child, once, and exits.
+    fn adopt(&mut self, pidfd: OwnedFd) -> Result<()> {
+        self.stage = false;
         let stage = std::mem::replace(&mut self.pidfd, pidfd);
         pidfd::wait(stage.as_fd(), false).doing(|| "wait for the stage")?;
-        self.pid = pid;
-        self.answer(None)
+        self.pid = pidfd::pid(self.pidfd.as_fd()).doing(|| "find the child of the stage")?;
+        Ok(())
     }
 
     /// Kills and reaps.

@@ -85,15 +85,11 @@ pub fn exec(request: &Request<'_>) -> Result<Joined> {
         let text = "exec by an ordinary user into a container with SCMP_ACT_NOTIFY";
         return Err(Error::new(text).detail("not supported: only root can take its listener"));
     }
-    // An ordinary user may not enter the pid namespace before the user namespace.
-    let joins_pids = record.namespaces & flag::PID != 0;
-    let stage = joins_pids && host.unprivileged;
     let root = entered_root(request)?;
     let setup = ExecSetup {
         init: request.init.as_raw_fd(),
         root: root.as_ref().map(AsRawFd::as_raw_fd),
         namespaces: record.namespaces,
-        stage,
         setgroups: !record.deny_setgroups && !plan::annotations::keeps_groups(&record.annotations),
         keyring: (!record.no_new_keyring).then_some(keyring),
         keep_below: 3 + request.passed.count,
@@ -110,8 +106,7 @@ pub fn exec(request: &Request<'_>) -> Result<Joined> {
         limits::raise_hard(&process.limits.rlimits);
     }
     let begin = |cgroup| {
-        let pid_namespace = (joins_pids && !stage).then_some(setup.init);
-        let cradle = Cradle { cgroup, pid_namespace, ..Cradle::default() };
+        let cradle = Cradle { cgroup, ..Cradle::default() };
         birth::begin(script::exec(&plan, &process, &setup), &cradle)
     };
     let mut birth = match begin(cgroup(request)?) {

@@ -58,8 +58,6 @@ pub struct ExecSetup {
     pub root: Option<RawFd>,
     /// `CLONE_NEW*` of the namespaces that the container has to itself.
     pub namespaces: u64,
-    /// The caller may not join the pid namespace for its children: a stage does.
-    pub stage: bool,
     /// setgroups(2) is allowed in the container's user namespace, and wanted.
     pub setgroups: bool,
     /// Session keyring to join.
@@ -174,16 +172,18 @@ pub fn exec(plan: &Plan, process: &Process, setup: &ExecSetup) -> Script {
     steps.push(Op::Dumpable(false));
     let keep = [setup.init, setup.root.unwrap_or(-1)];
     steps.push(Op::CloseOthers { from: setup.keep_below, keep });
-    let parents = if setup.stage { 0 } else { flag::PID };
-    steps.push(Op::Join { fd: setup.init, flags: setup.namespaces & !parents });
+    steps.push(Op::Join { fd: setup.init, flags: setup.namespaces });
     if let Some(root) = setup.root {
         steps.push(Op::EnterOpenRoot(root));
     }
     if setup.namespaces & flag::USER != 0 {
         steps.push(Op::BecomeRoot);
+        // The kernel decides anew at a change of user.
+        steps.push(Op::Dumpable(false));
     }
-    if setup.stage {
-        steps.push(Op::Fork { namespaces: 0 });
+    if setup.namespaces & flag::PID != 0 {
+        // Who has CAP_SYS_PTRACE in there looks through /proc/PID/root of all that it sees.
+        steps.push(Op::EnterPidNamespace);
     }
     steps.push(Op::NewSession);
     if let Some(name) = &setup.keyring {

@@ -1,5 +1,6 @@
 //! clone3(2) as a fork with namespaces. The only other way out is [`exit`].
 
+use core::arch::asm;
 use core::ffi::{CStr, c_char};
 use core::mem::size_of;
 
@@ -73,6 +74,60 @@ pub fn clone3(namespaces: u64, sibling: bool, cgroup: Option<RawFd>) -> Result<S
         0 => Side::Child,
         pid => Side::Parent { pid: pid as i32, pidfd },
     })
+}
+
+/// Goes on as another process: a sibling, in the namespaces that this one has chosen for its
+/// children (pid_namespaces(7)). It takes over all memory; the old process is gone, with code 0.
+///
+/// The caller must have one thread only.
+pub fn reborn() -> Result<(), Errno> {
+    let args =
+        CloneArgs { flags: (libc::CLONE_PARENT | libc::CLONE_VM) as u64, ..CloneArgs::default() };
+    let (mut answer, length) = (libc::SYS_clone3, size_of::<CloneArgs>());
+    // SAFETY: args has the layout of struct clone_args. Both processes have this stack: the old
+    // one ends without another look at it.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jle 2f",
+            "xor edi, edi",
+            "mov eax, {exit}",
+            "syscall",
+            "2:",
+            exit = const libc::SYS_exit_group,
+            inlateout("rax") answer,
+            inlateout("rdi") &raw const args => _,
+            in("rsi") length,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        let number = answer;
+        asm!(
+            "svc 0",
+            "cmp x0, 0",
+            "b.le 2f",
+            "mov x0, 0",
+            "mov x8, {exit}",
+            "svc 0",
+            "2:",
+            exit = const libc::SYS_exit_group,
+            inlateout("x0") &raw const args => answer,
+            in("x1") length,
+            inlateout("x8") number => _,
+            options(nostack),
+        );
+    }
+    match answer {
+        0 => Ok(()),
+        errno => Err(Errno::from_raw(-errno as i32)),
+    }
 }
 
 /// _exit(2): no atexit handlers, no flushing of buffers that belong to the parent.

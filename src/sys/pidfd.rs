@@ -39,6 +39,12 @@ pub fn open(pid: i32) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// pidfd_open(2) of this process: child-safe.
+pub fn open_own() -> Result<RawFd, Errno> {
+    // SAFETY: integers only.
+    check_fd(unsafe { libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0) })
+}
+
 /// pidfd_send_signal(2); signal 0 only asks whether the process is there.
 pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
     let none = ptr::null::<libc::siginfo_t>();

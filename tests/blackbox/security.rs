@@ -26,6 +26,7 @@ tests! {
     huge_passwd_in_the_rootfs_is_bounded: rt_only(),
     fifo_as_passwd_does_not_hang: rt_only(),
     joining_process_cannot_be_read_from_inside,
+    joining_process_does_not_lead_to_the_host,
     newline_in_home_writes_nothing,
     read_only_root_cannot_be_faked: rt_only(),
     exec_into_an_overmounted_proc_is_safe: rt_only(),
@@ -267,6 +268,24 @@ fn joining_process_cannot_be_read_from_inside(c: &Case) {
     // Directories inside the container are its own; of the host's nothing may be seen.
     let text = out.out();
     assert!(!text.contains("rt-test"), "CVE-2016-9962: {text}");
+}
+
+fn joining_process_does_not_lead_to_the_host(c: &Case) {
+    let secret = c.path("secret");
+    fs::write(&secret, "").unwrap();
+    let mut b = c.bundle();
+    // Which looks through all that no user namespace protects.
+    let out = c.up(b.caps(&["CAP_SYS_PTRACE"]).args(&[
+        "/probe",
+        "peer-roots",
+        &secret.to_string_lossy(),
+    ]));
+    wait_until("it looks", || out.out().contains("ready"));
+    for _ in 0..40 {
+        c.exec(&["/bin/true"]).ok();
+    }
+    c.down();
+    assert_eq!(out.out(), "ready\n");
 }
 
 fn newline_in_home_writes_nothing(c: &Case) {

@@ -163,6 +163,26 @@ pub fn peer_fds() {
     }
 }
 
+/// Says each time that a new process has a file of the host below its root, as fast as may be.
+pub fn peer_roots(file: &str) {
+    println!("ready");
+    let mut seen = 0;
+    loop {
+        // Its last word is the youngest pid of the namespace.
+        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let last = load.split_whitespace().next_back().and_then(|pid| pid.parse().ok());
+        let last = last.unwrap_or(seen);
+        for pid in [last, last + 1].into_iter().flat_map(|pid| [pid; 32]).filter(|pid| *pid > seen)
+        {
+            if fs::File::open(format!("/proc/{pid}/root{file}")).is_ok() {
+                println!("host's root through {pid}");
+                seen = pid;
+                break;
+            }
+        }
+    }
+}
+
 /// Touches this many MiB.
 pub fn memory(mib: &str) {
     let size = mib.parse::<usize>().expect("a number") << 20;

@@ -36,6 +36,7 @@ pub fn main(args: &[String]) -> ExitCode {
         "children" => wait::children(&rest),
         "size" => wait::window_size(),
         "peer-fds" => act::peer_fds(),
+        "peer-roots" => act::peer_roots(rest[0]),
         "memory" => act::memory(rest[0]),
         "hold" => act::hold(rest[0]),
         "write-direct" => act::write_direct(rest[0], rest[1]),
