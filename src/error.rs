@@ -7,6 +7,9 @@ use nix::errno::Errno;
 
 use crate::plan::field::{Field, Violation};
 
+/// So many mistakes of one document are told; a hostile one has thousands.
+const MOST_SHOWN: usize = 20;
+
 /// Result with [`Error`] unless said otherwise.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -65,8 +68,12 @@ impl Error {
 
     /// The same for another document than config.json.
     pub fn invalid_in(document: &'static str, violations: &[Violation]) -> Self {
-        let text: Vec<String> = violations.iter().map(ToString::to_string).collect();
-        let mut error = Error::new(format!("invalid {document}: {}", text.join("; ")));
+        let shown = violations.iter().take(MOST_SHOWN).map(ToString::to_string);
+        let mut text = shown.collect::<Vec<_>>().join("; ");
+        if let more @ 1.. = violations.len().saturating_sub(MOST_SHOWN) {
+            text += &format!("; and {more} more");
+        }
+        let mut error = Error::new(format!("invalid {document}: {text}"));
         error.0.kind = Kind::Invalid;
         error.0.field = violations.first().map(|v| v.field.to_string());
         error

@@ -1,6 +1,7 @@
 //! Device nodes of the container: the spec's defaults and `linux.devices`.
 
 use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -42,6 +43,16 @@ pub struct Device {
     pub field: Field,
 }
 
+impl Device {
+    /// Where it is below the root, without a leading slash.
+    fn path(&self) -> Vec<u8> {
+        match self.directory.as_bytes() {
+            b"" => self.name.as_bytes().to_owned(),
+            directory => [directory, self.name.as_bytes()].join(&b'/'),
+        }
+    }
+}
+
 /// Whether the container's /dev is filled by us: not when it is somebody else's, bound.
 pub fn fills_dev<M: Borrow<Mount>>(mounts: &[M]) -> bool {
     let mut mounts = mounts.iter().map(Borrow::borrow);
@@ -49,8 +60,10 @@ pub fn fills_dev<M: Borrow<Mount>>(mounts: &[M]) -> bool {
 }
 
 /// Default nodes first, then those of `linux.devices`; one of the same path replaces the
-/// default.
+/// default. Where something is mounted at the path, as by Docker's
+/// `-v /dev/urandom:/dev/random`, that is the device.
 pub fn plan(spec: &Spec, mounts: &[Mount], findings: &mut Findings) -> Vec<Device> {
+    let listed = listed(spec, findings);
     let mut devices = Vec::new();
     if fills_dev(mounts) {
         devices.extend(DEFAULTS.iter().map(|(name, major, minor)| Device {
@@ -63,21 +76,33 @@ pub fn plan(spec: &Spec, mounts: &[Mount], findings: &mut Findings) -> Vec<Devic
             gid: 0,
             field: Field::root(),
         }));
+        devices.retain(|node: &Device| !listed.iter().any(|own| own.path() == node.path()));
     }
+    devices.extend(listed);
+    let last = mounts.iter().rposition(|mount| mount.is_at("dev")).map_or(0, |dev| dev + 1);
+    let mounted = mounts.iter().skip(last).map(|mount| mount.target.as_bytes());
+    let mounted = mounted.collect::<BTreeSet<_>>();
+    devices.retain(|node| !mounted.contains(&*node.path()));
+    devices
+}
+
+fn listed(spec: &Spec, findings: &mut Findings) -> Vec<Device> {
     let listed = spec.linux().as_ref().and_then(|linux| linux.devices().as_ref());
     let field = Field::of("linux.devices");
-    let mut seen: Vec<&Path> = Vec::new();
+    let mut devices: Vec<Device> = Vec::new();
+    let mut places = BTreeMap::new();
     for (index, device) in listed.into_iter().flatten().enumerate() {
         let at = field.at(index);
-        let path = device.path();
-        if seen.contains(&path.as_path()) {
-            findings.refuse_value(&at.key("path"), path, "listed twice");
-        }
-        seen.push(path);
-        if let Some(planned) = one(device, &at, findings) {
-            devices
-                .retain(|old| (&old.directory, &old.name) != (&planned.directory, &planned.name));
-            devices.push(planned);
+        let Some(planned) = one(device, &at, findings) else { continue };
+        let before = places.entry(planned.path()).or_insert(devices.len());
+        match devices.get(*before) {
+            None => devices.push(planned),
+            // Engines list a device again that a plugin asks for as well.
+            Some(same) if Device { field: same.field.clone(), ..planned.clone() } == *same => {}
+            Some(other) => {
+                let reason = format!("listed twice, and not as in {}", other.field);
+                findings.refuse_value(&at.key("path"), device.path(), reason);
+            }
         }
     }
     devices
@@ -158,6 +183,16 @@ mod tests {
         assert_eq!(devices.len(), DEFAULTS.len());
         let null = devices.iter().find(|device| device.name.as_c_str() == c"null").expect("null");
         assert_eq!((null.device, null.mode), (libc::makedev(9, 9), libc::S_IFCHR | 0o600));
+    }
+
+    #[test]
+    fn the_same_device_may_be_listed_again() {
+        let fuse = r#"{"path":"/dev/fuse","type":"c","major":10,"minor":229}"#;
+        let (devices, refused) = planned(&[fuse, fuse].join(","));
+        assert!(refused.is_empty());
+        assert_eq!(devices.len(), DEFAULTS.len() + 1);
+        let other = r#"{"path":"/dev//fuse","type":"c","major":10,"minor":1}"#;
+        assert_eq!(planned(&[fuse, other].join(",")).1, ["linux.devices[1].path"]);
     }
 
     #[test]

@@ -181,6 +181,7 @@ pub fn check_mappings(
 ) -> Vec<IdMapping> {
     if given.len() > MAX_MAPPINGS {
         findings.refuse_value(field, given.len(), "the kernel takes at most 340 mappings");
+        return Vec::new();
     }
     let mut map: Vec<IdMapping> = Vec::with_capacity(given.len());
     for (index, mapping) in given.iter().enumerate() {
@@ -199,15 +200,14 @@ pub fn check_mappings(
                 findings.refuse_value(&at.key(key), first, "with size goes past 4294967294");
             }
         }
-        for (before, old) in map.iter().enumerate() {
-            if overlap(old.container, old.size, new.container, new.size) {
-                let reason = format!("overlaps {}", field.at(before));
-                findings.refuse_value(&at.key("containerID"), new.container, reason);
-            }
-            if overlap(old.host, old.size, new.host, new.size) {
-                let reason = format!("overlaps {}", field.at(before));
-                findings.refuse_value(&at.key("hostID"), new.host, reason);
-            }
+        let overlaps = |before: Option<usize>| before.map(|n| format!("overlaps {}", field.at(n)));
+        let inside = |old: &IdMapping| overlap(old.container, old.size, new.container, new.size);
+        if let Some(reason) = overlaps(map.iter().position(inside)) {
+            findings.refuse_value(&at.key("containerID"), new.container, reason);
+        }
+        let outside = |old: &IdMapping| overlap(old.host, old.size, new.host, new.size);
+        if let Some(reason) = overlaps(map.iter().position(outside)) {
+            findings.refuse_value(&at.key("hostID"), new.host, reason);
         }
         map.push(new);
     }

@@ -1,5 +1,6 @@
 //! The program: arguments, environment, working directory, where it is looked for.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 
@@ -83,7 +84,7 @@ fn args(process: &SpecProcess, field: &Field, findings: &mut Findings) -> Vec<CS
     } else if given[0].is_empty() {
         findings.refuse_value(&field.at(0), "", "must name a program to start");
     }
-    strings(given.iter(), field, findings)
+    strings(given.iter().enumerate(), field, findings)
 }
 
 fn env(
@@ -100,22 +101,22 @@ fn env(
             findings.refuse_value(&field.at(index), entry, "must be NAME=value");
         }
     }
-    let all: Vec<&String> = given.iter().chain(extra).collect();
-    let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
-    let last = |index: usize, entry: &str| {
-        !all.iter().skip(index + 1).any(|later| name(later) == name(entry))
-    };
-    let kept = all.iter().enumerate().filter(|(index, entry)| last(*index, entry));
-    strings(kept.map(|(_, entry)| *entry), field, findings)
+    // The last one of a name counts.
+    let mut names = BTreeSet::new();
+    let all = given.iter().enumerate().chain(extra.iter().map(|entry| (given.len(), entry)));
+    let mut kept: Vec<_> = all.collect();
+    kept.reverse();
+    kept.retain(|(_, entry)| names.insert(entry.split('=').next()));
+    strings(kept.into_iter().rev(), field, findings)
 }
 
 fn strings<'a>(
-    list: impl Iterator<Item = &'a String>,
+    list: impl Iterator<Item = (usize, &'a String)>,
     field: &Field,
     findings: &mut Findings,
 ) -> Vec<CString> {
     let mut strings = Vec::new();
-    for (index, text) in list.enumerate() {
+    for (index, text) in list {
         if text.len() >= MAX_STRING {
             let reason = format!("too long: {} bytes, execve(2) takes 131071", text.len());
             findings.refuse_value(&field.at(index), text, reason);

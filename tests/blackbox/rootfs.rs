@@ -14,6 +14,7 @@ tests! {
     configured_devices_are_made,
     configured_fifo_is_made,
     configured_device_may_replace_a_default: rt_only(),
+    bound_device_takes_the_place_of_a_default,
     device_outside_dev_is_made_in_the_root,
     root_is_read_only_or_not,
     masked_files_are_empty_and_directories_too,
@@ -113,6 +114,14 @@ fn configured_device_may_replace_a_default(c: &Case) {
     b.push("/linux/devices", json!({"path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o600, "uid": 9}));
     let null = c.see(&b)["dev"]["null"].clone();
     assert_eq!((&null["mode"], &null["uid"]), (&json!(0o600), &json!(9)));
+}
+
+fn bound_device_takes_the_place_of_a_default(c: &Case) {
+    let mut b = c.bundle();
+    b.mount("/dev/random", "bind", "/dev/urandom", &["rbind", "rprivate"]);
+    b.push("/linux/devices", json!({"path": "/dev/mine", "type": "c", "major": 1, "minor": 5}));
+    b.mount("/dev/mine", "bind", "/dev/zero", &["bind"]);
+    assert_eq!(c.see(&b)["dev"]["random"]["minor"], 9);
 }
 
 fn device_outside_dev_is_made_in_the_root(c: &Case) {

@@ -1,6 +1,7 @@
 //! Everything about mounts, in the container's mount namespace.
 
-use std::ffi::CString;
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
 use std::rc::Rc;
 
 use super::{InitSetup, Steps, c_path, close_others, console};
@@ -122,14 +123,12 @@ fn guards(steps: &mut Steps, plan: &Plan) {
 /// One step for each directory, so that it is looked up once.
 fn devices(steps: &mut Steps, plan: &Plan) {
     let bind = plan.namespaces.has(flag::USER) || plan.bind_devices;
-    let mut groups: Vec<(CString, Vec<Rc<Device>>)> = Vec::new();
+    let mut groups: BTreeMap<&CStr, Vec<Rc<Device>>> = BTreeMap::new();
     for device in &plan.devices {
-        match groups.iter_mut().find(|(directory, _)| *directory == device.directory) {
-            Some((_, nodes)) => nodes.push(device.clone()),
-            None => groups.push((device.directory.clone(), vec![device.clone()])),
-        }
+        groups.entry(&device.directory).or_default().push(device.clone());
     }
     for (directory, nodes) in groups {
+        let directory = directory.to_owned();
         steps.at(Op::Devices { directory, nodes, bind }, "linux.devices");
     }
     if devices::fills_dev(&plan.mounts) {
