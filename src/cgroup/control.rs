@@ -1,7 +1,7 @@
 //! A container's cgroup, found again by its record: freeze, kill, and who is in it. The
 //! same for every driver.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -11,9 +11,9 @@ use nix::sys::uio::pread;
 
 use super::CgroupRecord;
 use super::files::{self, Events};
+use super::walk;
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::{Membership, Tree};
-use crate::sys;
 
 /// How long the kernel is given to freeze or to end the processes of a cgroup. A process in
 /// an uninterruptible wait does neither.
@@ -65,7 +65,7 @@ impl Cgroup {
                 Error::new(format!("process {pid} has left cgroup /{}", self.path))
                     .detail(format!("it is in /{path}"))
             })?;
-        files::open_cgroup(&self.dir, &format!(".{below}")).doing(|| format!("open cgroup /{path}"))
+        files::open_cgroup(&self.dir, format!(".{below}")).doing(|| format!("open cgroup /{path}"))
     }
 
     /// The directory of the cgroup that a process is in, wherever that is.
@@ -99,16 +99,29 @@ impl Cgroup {
         let set = |on: bool| files::write(&self.dir, "cgroup.freeze", if on { "1" } else { "0" });
         set(on).doing(doing)?;
         let end = Instant::now() + PATIENCE;
-        let done = self.wait(".", end, |events| events.frozen == on).doing(doing)?;
-        if done && (!on || self.wait_below(end).doing(doing)?) {
-            return Ok(());
+        let done = match on {
+            // The kernel calls a cgroup frozen when its own processes stand still: those below it
+            // may not yet.
+            true => walk::each(&self.dir, |dir| {
+                unless_gone(wait(dir, end, |events| events.frozen), true)
+            }),
+            false => wait(&self.dir, end, |events| !events.frozen),
+        };
+        let error = match done {
+            Ok(true) => return Ok(()),
+            Ok(false) => {
+                let detail = format!("not done after {} s", PATIENCE.as_secs());
+                Error::new(doing()).detail(detail).hint(match on {
+                    true => "a process in it is in an uninterruptible wait",
+                    false => "a cgroup above it may be frozen",
+                })
+            }
+            Err(errno) => Error::new(doing()).errno(errno),
+        };
+        if on {
+            set(false).doing(|| format!("thaw cgroup /{} again", self.path))?;
         }
-        let error = Error::new(doing()).detail(format!("not done after {} s", PATIENCE.as_secs()));
-        if !on {
-            return Err(error.hint("a cgroup above it may be frozen"));
-        }
-        set(false).doing(|| format!("thaw cgroup /{} again", self.path))?;
-        Err(error.hint("a process in it is in an uninterruptible wait"))
+        Err(error)
     }
 
     /// Sends SIGKILL to everything in it and below, also to what is forked meanwhile and to
@@ -122,7 +135,7 @@ impl Cgroup {
     /// Waits until nothing is left in it; `false` if that takes too long.
     pub fn wait_empty(&self) -> Result<bool> {
         let end = Instant::now() + PATIENCE;
-        unless_gone(self.wait(".", end, |events| !events.populated), true)
+        unless_gone(wait(&self.dir, end, |events| !events.populated), true)
             .doing(|| format!("wait for the end of the processes in cgroup /{}", self.path))
     }
 
@@ -138,49 +151,25 @@ impl Cgroup {
         unless_gone(Events::read(&self.dir), Events { populated: false, frozen: false })
             .doing(|| format!("read cgroup.events of cgroup /{}", self.path))
     }
+}
 
-    /// The kernel calls a cgroup frozen when its own processes stand still: those below it may
-    /// not yet.
-    fn wait_below(&self, end: Instant) -> Result<bool, Errno> {
-        let mut waiting = vec![".".to_owned()];
-        while let Some(path) = waiting.pop() {
-            // Nothing makes cgroups any more, but others may take them away.
-            let below =
-                unless_gone(files::open_cgroup(&self.dir, &path).and_then(children), vec![])?;
-            for name in below {
-                let path = format!("{path}/{name}");
-                if !unless_gone(self.wait(&path, end, |events| events.frozen), true)? {
-                    return Ok(false);
-                }
-                waiting.push(path);
-            }
+/// Waits for cgroup.events of a cgroup to say what is wanted; `false` if that takes too long.
+fn wait(dir: impl AsFd, end: Instant, wanted: impl Fn(Events) -> bool) -> Result<bool, Errno> {
+    let file = files::open_file(dir, "cgroup.events")?;
+    let mut buffer = [0; 256];
+    loop {
+        // Reading also arms the next notice: so nothing is missed between read and poll.
+        let length = pread(&file, &mut buffer, 0)?;
+        if wanted(Events::parse(&String::from_utf8_lossy(&buffer[..length]))) {
+            return Ok(true);
         }
-        Ok(true)
-    }
-
-    /// Waits for cgroup.events of this cgroup, or of one below, to say what is wanted.
-    fn wait(
-        &self,
-        path: &str,
-        end: Instant,
-        wanted: impl Fn(Events) -> bool,
-    ) -> Result<bool, Errno> {
-        let file = files::open_file(&self.dir, &format!("{path}/cgroup.events"))?;
-        let mut buffer = [0; 256];
-        loop {
-            // Reading also arms the next notice: so nothing is missed between read and poll.
-            let length = pread(&file, &mut buffer, 0)?;
-            if wanted(Events::parse(&String::from_utf8_lossy(&buffer[..length]))) {
-                return Ok(true);
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-            let answer = poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLPRI)], timeout);
-            match answer {
-                Ok(0) => return Ok(false),
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno),
-            }
+        let left = end.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        let answer = poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLPRI)], timeout);
+        match answer {
+            Ok(0) => return Ok(false),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
         }
     }
 }
@@ -204,38 +193,20 @@ pub(super) fn open_known(root: &OwnedFd, path: &str, id: u64) -> Result<Option<O
     Ok((fstat(&dir).doing(doing)?.st_ino == id).then_some(dir))
 }
 
-/// Sub-cgroups of `dir`, as far as one call lists them.
-pub(super) fn children(dir: impl AsFd) -> Result<Vec<String>, Errno> {
-    let listing = files::open_listing(dir, ".")?;
-    let mut names = Vec::new();
-    let mut buffer = [0; 8192];
-    loop {
-        match sys::fs::getdents(listing.as_raw_fd(), &mut buffer)? {
-            0 => return Ok(names),
-            length => names.extend(files::directories(&buffer[..length])),
-        }
-    }
-}
-
 /// The processes of a cgroup and of those below it.
 pub(super) fn pids(cgroup: &OwnedFd) -> Result<Vec<i32>, Errno> {
     let mut pids = Vec::new();
-    let mut waiting = vec![".".to_owned()];
-    while let Some(path) = waiting.pop() {
+    walk::each(cgroup, |dir| {
         // Sub-cgroups come and go. Of a threaded one, the processes are listed above it.
-        match files::read(cgroup, &format!("{path}/cgroup.procs")) {
+        match files::read(dir, "cgroup.procs") {
             // 0 is a process that our pid namespace does not know.
             Ok(text) => pids
                 .extend(text.lines().filter_map(|l| l.parse::<i32>().ok()).filter(|pid| *pid != 0)),
             Err(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP) => {}
             Err(errno) => return Err(errno),
         }
-        let below = match files::open_cgroup(cgroup, &path).and_then(children) {
-            Err(Errno::ENOENT | Errno::ENODEV) => continue,
-            other => other?,
-        };
-        waiting.extend(below.iter().map(|name| format!("{path}/{name}")));
-    }
+        Ok(true)
+    })?;
     pids.sort_unstable();
     Ok(pids)
 }

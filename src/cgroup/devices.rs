@@ -58,3 +58,19 @@ impl Replaced {
         }
     }
 }
+
+/// The programs of containers on this very cgroup.
+pub fn own(cgroup: BorrowedFd<'_>) -> Result<Vec<OwnedFd>, Errno> {
+    let mut programs = Vec::new();
+    for program in bpf::device_programs(cgroup)? {
+        if bpf::is_ours(&program)? {
+            programs.push(program);
+        }
+    }
+    Ok(programs)
+}
+
+/// Takes programs off a cgroup.
+pub fn detach(cgroup: BorrowedFd<'_>, programs: &[OwnedFd]) -> Result<(), Errno> {
+    programs.iter().try_for_each(|program| bpf::detach_device_program(cgroup, program))
+}

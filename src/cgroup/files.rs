@@ -1,6 +1,7 @@
 //! Files and directories of a cgroup tree, always by descriptor. Nothing below the root of
 //! the tree is a link or another mount, and none is followed.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -8,22 +9,22 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::uio::pread;
 use nix::unistd;
 
-fn open(dir: impl AsFd, path: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
+fn open(dir: impl AsFd, path: impl AsRef<OsStr>, flags: OFlag) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlag::RESOLVE_BENEATH
         | ResolveFlag::RESOLVE_NO_SYMLINKS
         | ResolveFlag::RESOLVE_NO_MAGICLINKS
         | ResolveFlag::RESOLVE_NO_XDEV;
-    openat2(dir, path, OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve))
+    openat2(dir, path.as_ref(), OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve))
 }
 
 /// A cgroup below `dir`, for clone3(2), bpf(2) and as a start of lookups (`O_PATH`).
-pub fn open_cgroup(dir: impl AsFd, path: &str) -> Result<OwnedFd, Errno> {
+pub fn open_cgroup(dir: impl AsFd, path: impl AsRef<OsStr>) -> Result<OwnedFd, Errno> {
     open(dir, path, OFlag::O_PATH | OFlag::O_DIRECTORY)
 }
 
-/// The same, to list it.
-pub fn open_listing(dir: impl AsFd, path: &str) -> Result<OwnedFd, Errno> {
-    open(dir, path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
+/// The cgroup itself, to list it.
+pub fn open_listing(dir: impl AsFd) -> Result<OwnedFd, Errno> {
+    open(dir, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)
 }
 
 /// A file, to read and to poll it.
@@ -93,23 +94,6 @@ impl Events {
     }
 }
 
-/// The names of the sub-cgroups among struct linux_dirent64 records of getdents64(2).
-pub fn directories(mut records: &[u8]) -> Vec<String> {
-    // u64 d_ino, u64 d_off, u16 d_reclen, u8 d_type, then the name with a NUL.
-    const HEADER: usize = 19;
-    let mut names = Vec::new();
-    while let Some(header) = records.get(..HEADER) {
-        let length = usize::from(u16::from_ne_bytes([header[16], header[17]]));
-        let Some(name) = records.get(HEADER..length) else { break };
-        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-        if header[18] == libc::DT_DIR && name != b"." && name != b".." {
-            names.push(String::from_utf8_lossy(name).into_owned());
-        }
-        records = &records[length..];
-    }
-    names
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,25 +104,5 @@ mod tests {
         assert_eq!(Events::parse("populated 1\nfrozen 0\n"), events(true, false));
         assert_eq!(Events::parse("new 1\nfrozen 1\npopulated 0\n"), events(false, true));
         assert_eq!(Events::parse(""), events(false, false));
-    }
-
-    #[test]
-    fn only_directories_are_listed() {
-        let mut records = Vec::new();
-        for (name, kind) in [
-            (".", libc::DT_DIR),
-            ("cgroup.procs", libc::DT_REG),
-            ("sub", libc::DT_DIR),
-            ("..", libc::DT_DIR),
-        ] {
-            let length = (19 + name.len() + 1).next_multiple_of(8);
-            records.extend_from_slice(&[0; 16]);
-            records.extend_from_slice(&(length as u16).to_ne_bytes());
-            records.push(kind);
-            records.extend_from_slice(name.as_bytes());
-            records.resize(records.len() + length - 19 - name.len(), 0);
-        }
-        assert_eq!(directories(&records), ["sub"]);
-        assert!(directories(&records[..10]).is_empty());
     }
 }

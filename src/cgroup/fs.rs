@@ -145,7 +145,7 @@ impl Driver for Fs {
     }
 
     fn guard(&self, plan: &CgroupPlan, leaf: BorrowedFd<'_>) -> Result<()> {
-        guard::devices(leaf, &self.record.path, &plan.devices, self.rootless)
+        guard::devices(leaf, &self.record, &plan.devices, self.rootless)
     }
 
     /// The process was cloned into the cgroup.

@@ -1,30 +1,60 @@
-//! The device program of a new cgroup: the same for every driver.
+//! The device program of a container's cgroup: the same for every driver.
 
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 
-use crate::error::{Error, Result};
+use super::control::Cgroup;
+use super::{CgroupRecord, devices};
+use crate::error::{Doing, Error, Result};
 use crate::plan::field::Field;
 use crate::plan::resources::DeviceRule;
 
-/// `rootless`: a program that may not be loaded is forgiven.
+/// Guards the devices of the cgroup of a record. `rootless`: a program that may not be loaded is
+/// forgiven.
 pub(super) fn devices(
     leaf: BorrowedFd<'_>,
-    path: &str,
+    record: &CgroupRecord,
     rules: &[DeviceRule],
     rootless: bool,
 ) -> Result<()> {
-    match super::devices::attach(leaf, rules) {
+    let attach = || {
+        // All programs must agree: those of containers before would still forbid.
+        let old = if record.is_ours() { Vec::new() } else { devices::own(leaf)? };
+        devices::attach(leaf, rules)?;
+        devices::detach(leaf, &old)
+    };
+    match attach() {
         // Where we may not load a program, the kernel guards the devices: no node can be
         // made in a user namespace, mounts are nodev, and the host's nodes that are bound
         // keep their owners and modes.
         Err(Errno::EPERM) if rootless => Ok(()),
         other => other.map_err(|errno| {
-            Error::new(format!("guard the devices of cgroup /{path}"))
+            let error = Error::new(format!("guard the devices of cgroup /{}", record.path))
                 .errno(errno)
-                .field(&Field::of("linux.resources.devices"))
-                .hint("this needs CAP_BPF or CAP_SYS_ADMIN, and CONFIG_CGROUP_BPF in the kernel")
+                .field(&Field::of("linux.resources.devices"));
+            match errno {
+                Errno::E2BIG => error.hint("others have attached as many programs as can be"),
+                _ => error.hint(
+                    "this needs CAP_BPF or CAP_SYS_ADMIN, and CONFIG_CGROUP_BPF in the kernel",
+                ),
+            }
         }),
     }
+}
+
+/// Ends the guard of a cgroup that outlives the container.
+pub(super) fn end(record: &CgroupRecord) -> Result<()> {
+    let Some(cgroup) = Cgroup::open(record)? else { return Ok(()) };
+    let programs = match devices::own(cgroup.dir()) {
+        // Who may not ask has attached none.
+        Err(Errno::EPERM) => return Ok(()),
+        other => other.doing(|| format!("list the device programs of cgroup /{}", record.path))?,
+    };
+    // Whose program came after our container has a process in there.
+    if cgroup.is_populated()? {
+        return Ok(());
+    }
+    devices::detach(cgroup.dir(), &programs)
+        .doing(|| format!("detach the device program of cgroup /{}", record.path))
 }

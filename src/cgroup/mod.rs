@@ -33,6 +33,7 @@ mod shrink;
 pub mod stats;
 pub mod systemd;
 pub mod update;
+mod walk;
 pub mod watch;
 
 use std::os::fd::{BorrowedFd, OwnedFd};

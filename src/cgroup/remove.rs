@@ -2,25 +2,24 @@
 //! cgroup, then those of its parents that we made and that nobody else uses.
 
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::control::{self, Cgroup};
-use super::{CgroupRecord, Directory, files, systemd};
+use super::{CgroupRecord, Directory, guard, systemd, walk};
 use crate::error::{Doing, Error, Result, errno_text};
 use crate::host::cgroup::Tree;
-
-/// No container has that many sub-cgroups; it ends the work on one that somebody refills.
-const MOST_SUB_CGROUPS: usize = 100_000;
 
 /// Removes what the record says that we made. Done already is done, and what has another id
 /// is not ours. Never tries for longer than the processes are given to die.
 pub fn remove(record: &CgroupRecord) -> Result<()> {
     if let Some(unit) = &record.unit {
         return systemd::remove(record, unit);
+    }
+    if !record.is_ours() {
+        guard::end(record)?;
     }
     if record.made.is_empty() {
         return Ok(());
@@ -77,7 +76,7 @@ pub(super) fn end_processes(record: &CgroupRecord) -> Result<Option<Cgroup>> {
 fn empty_and_remove(root: &OwnedFd, record: &CgroupRecord) -> Result<()> {
     let Some(cgroup) = end_processes(record)? else { return Ok(()) };
     let doing = || format!("remove cgroup /{}", record.path);
-    remove_below(root, &record.path)
+    walk::remove_below(cgroup.dir(), Instant::now() + control::PATIENCE)
         .doing(|| format!("remove the sub-cgroups of /{}", record.path))?;
     match remove_directory(root, &record.path) {
         Ok(()) | Err(Errno::ENOENT) => Ok(()),
@@ -91,34 +90,4 @@ fn empty_and_remove(root: &OwnedFd, record: &CgroupRecord) -> Result<()> {
             )))
         }
     }
-}
-
-/// Removes the sub-cgroups, deepest first, however deep: one descriptor is enough, since
-/// the way back up is `..`, and the kernel lets no cgroup be moved.
-fn remove_below(root: &OwnedFd, path: &str) -> Result<(), Errno> {
-    let mut here = files::open_cgroup(root, path)?;
-    // The names on the way down to `here`.
-    let mut way: Vec<String> = Vec::new();
-    for _ in 0..MOST_SUB_CGROUPS {
-        match control::children(&here)?.pop() {
-            Some(child) => match files::open_cgroup(&here, &child) {
-                Ok(below) => {
-                    here = below;
-                    way.push(child);
-                }
-                Err(Errno::ENOENT) => {}
-                Err(errno) => return Err(errno),
-            },
-            None => {
-                let Some(name) = way.pop() else { return Ok(()) };
-                let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-                here = openat(&here, "..", flags, Mode::empty())?;
-                match unlinkat(&here, name.as_str(), UnlinkatFlags::RemoveDir) {
-                    Ok(()) | Err(Errno::ENOENT) => {}
-                    Err(errno) => return Err(errno),
-                }
-            }
-        }
-    }
-    Err(Errno::ELOOP)
 }

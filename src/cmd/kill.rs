@@ -16,7 +16,10 @@ pub fn kill(root: &StateRoot, id: &Id, signal: i32, all: bool) -> Result<()> {
     let container = Container::load(root, id)?;
     let init = container.init()?;
     let reached = match (all, signal) {
-        (_, libc::SIGKILL) => kill_all(&container, init.as_ref())?,
+        (true, libc::SIGKILL) if container.own_cgroup()?.is_some() => {
+            kill_all(&container, init.as_ref())?
+        }
+        (false, libc::SIGKILL) => kill_all(&container, init.as_ref())?,
         (true, _) => signal_all(&container, init.as_ref(), signal)?,
         (false, _) => send(init.as_ref(), signal)?,
     };
@@ -37,13 +40,14 @@ pub(super) fn kill_all(container: &Container, init: Option<&OwnedFd>) -> Result<
     Ok(send(init, libc::SIGKILL)? || found)
 }
 
-/// Signals each process of the cgroup; whether there was one.
+/// Signals each process of the cgroup; whether there was one. It was empty when the container
+/// came, also if it is not its own.
 ///
 /// A pid read from the cgroup may belong to somebody else once it is opened. So the
 /// list is read again then: who is still in it is the process that was opened, or a
 /// later one of ours under the same pid, and then the descriptor reaches nobody.
 fn signal_all(container: &Container, init: Option<&OwnedFd>, signal: i32) -> Result<bool> {
-    let Some(cgroup) = container.own_cgroup()? else {
+    let Some(cgroup) = container.cgroup()? else {
         return send(init, signal);
     };
     let mut opened = Vec::new();

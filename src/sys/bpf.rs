@@ -13,7 +13,9 @@ use super::{RawFd, check, check_fd, check_unit};
 // linux/bpf.h: enum bpf_cmd, bpf_prog_type, bpf_attach_type.
 const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_PROG_ATTACH: libc::c_int = 8;
+const BPF_PROG_DETACH: libc::c_int = 9;
 const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_PROG_QUERY: libc::c_int = 16;
 const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const BPF_CGROUP_DEVICE: u32 = 6;
@@ -21,6 +23,9 @@ const BPF_CGROUP_DEVICE: u32 = 6;
 const BPF_F_ALLOW_MULTI: u32 = 2;
 /// The new program takes the place of one that is named (Linux 5.6).
 const BPF_F_REPLACE: u32 = 4;
+
+/// What our programs are called.
+const NAME: [u8; 16] = *b"rt_devices\0\0\0\0\0\0";
 
 /// One instruction, struct bpf_insn.
 #[repr(C)]
@@ -78,6 +83,22 @@ struct QueryAttr {
 
 #[repr(C)]
 #[derive(Default)]
+struct InfoAttr {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+/// The beginning of struct bpf_prog_info.
+#[repr(C)]
+#[derive(Default)]
+struct ProgramInfo {
+    before: [u64; 8],
+    name: [u8; 16],
+}
+
+#[repr(C)]
+#[derive(Default)]
 struct GetAttr {
     prog_id: u32,
     next_id: u32,
@@ -104,8 +125,6 @@ fn owned(answer: libc::c_long) -> Result<OwnedFd, Errno> {
 /// so always for an ordinary user and inside a user namespace. There the kernel itself
 /// guards the devices: no node can be made, and mounts are `nodev`.
 pub fn load_device_program(program: &[Insn]) -> Result<OwnedFd, Errno> {
-    let mut name = [0; 16];
-    name[..10].copy_from_slice(b"rt_devices");
     owned(bpf(
         BPF_PROG_LOAD,
         &mut LoadAttr {
@@ -114,7 +133,7 @@ pub fn load_device_program(program: &[Insn]) -> Result<OwnedFd, Errno> {
             insns: program.as_ptr() as u64,
             // No helper function is called, so the license is of no importance to the kernel.
             license: c"Apache-2.0".as_ptr() as u64,
-            prog_name: name,
+            prog_name: NAME,
             ..LoadAttr::default()
         },
     )?)
@@ -153,4 +172,27 @@ pub fn device_programs(cgroup: BorrowedFd<'_>) -> Result<Vec<OwnedFd>, Errno> {
         owned(bpf(BPF_PROG_GET_FD_BY_ID, &mut GetAttr { prog_id: *prog_id, ..GetAttr::default() })?)
     };
     ids[..count].iter().map(open).collect()
+}
+
+/// Takes a program off a cgroup.
+pub fn detach_device_program(cgroup: BorrowedFd<'_>, program: &OwnedFd) -> Result<(), Errno> {
+    let mut attr = AttachAttr {
+        target_fd: cgroup.as_raw_fd() as u32,
+        attach_bpf_fd: program.as_raw_fd() as u32,
+        attach_type: BPF_CGROUP_DEVICE,
+        ..AttachAttr::default()
+    };
+    check_unit(bpf(BPF_PROG_DETACH, &mut attr)?)
+}
+
+/// Whether an `rt` has loaded it.
+pub fn is_ours(program: &OwnedFd) -> Result<bool, Errno> {
+    let mut info = ProgramInfo::default();
+    let mut attr = InfoAttr {
+        bpf_fd: program.as_raw_fd() as u32,
+        info_len: size_of::<ProgramInfo>() as u32,
+        info: &raw mut info as u64,
+    };
+    bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    Ok(info.name == NAME)
 }

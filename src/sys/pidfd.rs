@@ -41,8 +41,10 @@ pub fn open(pid: i32) -> Result<OwnedFd, Errno> {
 
 /// pidfd_open(2) of this process: child-safe.
 pub fn open_own() -> Result<RawFd, Errno> {
+    // SAFETY: no arguments.
+    let pid = unsafe { libc::getpid() };
     // SAFETY: integers only.
-    check_fd(unsafe { libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0) })
+    check_fd(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
 }
 
 /// pidfd_send_signal(2); signal 0 only asks whether the process is there.

@@ -14,6 +14,8 @@ tests! {
     deep_path_is_made_and_removed_with_its_parents: rt_only(),
     populated_cgroup_is_refused: except_runc("a warning").except_crun("accepted"),
     existing_empty_cgroup_is_used_but_not_removed: rt_only(),
+    device_programs_go_with_their_containers: rt_only(),
+    kill_all_reaches_those_in_an_existing_cgroup: rt_only(),
     foreign_processes_are_never_killed: rt_only(),
     memory_limits_are_set: needs(Need::Controller("memory")),
     memory_limit_is_enforced: needs(Need::Controller("memory")),
@@ -120,6 +122,39 @@ fn populated_cgroup_is_refused(c: &Case) {
     assert_eq!(read(c, "cgroup.procs"), stranger.pid.to_string(), "it lives");
     end(c, stranger);
     c.nothing_left();
+}
+
+fn device_programs_go_with_their_containers(c: &Case) {
+    fs::create_dir(dir(c)).unwrap();
+    let mut b = c.bundle();
+    b.caps(&["CAP_MKNOD"])
+        .set("/root/readonly", json!(false))
+        .sh("mknod /n c 10 63; /probe open r /n; rm /n");
+    let rule = |allow| json!([{"allow": allow, "access": "rwm"}]);
+    // Without a program before it, and then with all of those, of which the kernel takes 64.
+    b.set("/linux/resources/devices", rule(true));
+    let open = c.run(&b).ok().out();
+    assert_ne!(open, "EPERM\n");
+    for _ in 0..70 {
+        b.set("/linux/resources/devices", rule(false));
+        assert_ne!(c.run(&b).ok().out(), open);
+    }
+    b.set("/linux/resources/devices", rule(true));
+    assert_eq!(c.run(&b).ok().out(), open);
+    fs::remove_dir(dir(c)).unwrap();
+}
+
+fn kill_all_reaches_those_in_an_existing_cgroup(c: &Case) {
+    fs::create_dir(dir(c)).unwrap();
+    let mut b = c.bundle();
+    b.without_namespace("pid").unmount("/proc").remove("/linux/maskedPaths");
+    b.remove("/linux/readonlyPaths").sh("sleep 1000 & sleep 1001 & echo ready; exec sleep 1002");
+    let out = c.up(&b);
+    wait_until("its children run", || out.out() == "ready\n");
+    c.rt(&["kill", "--all", ID, "KILL"]).ok();
+    wait_until("all are gone", || read(c, "cgroup.procs").is_empty());
+    c.rt(&["delete", ID]).ok();
+    fs::remove_dir(dir(c)).unwrap();
 }
 
 fn existing_empty_cgroup_is_used_but_not_removed(c: &Case) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 tests! {
     sub_cgroups_with_processes_are_removed,
     many_sub_cgroups_are_removed,
+    sub_cgroups_of_any_name_are_found: rt_only(),
     a_frozen_sub_cgroup_is_removed,
     a_threaded_sub_cgroup_is_removed: rt_only(),
     a_container_that_keeps_making_cgroups_is_removed: rt_only(),
@@ -58,6 +59,21 @@ fn sub_cgroups_with_processes_are_removed(c: &Case) {
 fn many_sub_cgroups_are_removed(c: &Case) {
     let deep = vec!["d"; 30].join("/");
     up(c, &format!("mkdir -p {deep} && for i in $(seq 300); do mkdir w$i || exit 1; done"));
+    down_soon(c);
+}
+
+fn sub_cgroups_of_any_name_are_found(c: &Case) {
+    // No UTF-8, and together longer than PATH_MAX.
+    let bytes = format!("d=$(printf 'a\\377b'); mkdir $d && {PROCESS}");
+    let long = "l".repeat(250);
+    let deep = format!("for i in $(seq 18); do mkdir {long} && cd {long}; done; d=.; {PROCESS}");
+    up(c, &format!("{bytes} && {deep}"));
+    let pids: Vec<i32> =
+        serde_json::from_str(&c.rt(&["ps", "--format", "json", ID]).out()).unwrap();
+    assert_eq!(pids.len(), 3);
+    c.rt(&["pause", ID]).ok();
+    c.rt(&["resume", ID]).ok();
+    c.rt(&["kill", "--all", ID, "URG"]).ok();
     down_soon(c);
 }
 

@@ -156,7 +156,7 @@ impl Systemd {
             });
             written?;
         }
-        guard::devices(leaf.as_fd(), path, &plan.devices, self.rootless)
+        guard::devices(leaf.as_fd(), &self.record, &plan.devices, self.rootless)
     }
 }
 
