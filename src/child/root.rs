@@ -79,14 +79,16 @@ fn make_mount_private(directory: RawFd) -> Result<(), Failure> {
             other => break other.at(Call::MountSetattr),
         }
         let flags = ::libc::O_PATH | ::libc::O_DIRECTORY;
-        let up = fs::openat(here, c"..", flags, 0);
+        let up = fs::openat(here, c"..", flags, 0).at(Call::OpenSource)?;
+        // The root of a chroot(2) is its own parent, and need not be a mount point.
+        let (below, above) = (fs::fstat(here)?, fs::fstat(up)?);
         if here != directory {
             fs::close(here);
         }
-        here = match up {
-            Ok(up) => up,
-            Err(errno) => return Err(errno).at(Call::OpenSource),
-        };
+        if (below.st_dev, below.st_ino) == (above.st_dev, above.st_ino) {
+            return Err(Errno::EINVAL).at(Call::MountSetattr);
+        }
+        here = up;
     };
     if here != directory {
         fs::close(here);

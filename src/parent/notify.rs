@@ -4,6 +4,7 @@
 //! the foreground `rt` is the main process, to which alone the service manager listens: the
 //! container gets a socket of ours, and what it says is handed on.
 
+use std::cell::Cell;
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -22,7 +23,12 @@ pub const SOCKET: &str = "notify.sock";
 const LONGEST: usize = 4096;
 
 /// Words about processes and descriptors of the container, which are not those of the host.
-const NOT_FORWARDED: &[&str] = &["BARRIER", "FDNAME", "FDPOLL", "FDSTORE", "MAINPID"];
+/// and who may speak for the service.
+const NOT_FORWARDED: &[&str] =
+    &["BARRIER", "FDNAME", "FDPOLL", "FDSTORE", "MAINPID", "NOTIFYACCESS"];
+
+/// So many messages are handed on before something else has its turn.
+const AT_A_TIME: usize = 64;
 
 /// The socket named by our environment. One that cannot be bound into a container (an
 /// abstract one), or is gone, is told of and not passed on.
@@ -66,6 +72,8 @@ pub struct Messenger {
     inside: UnixDatagram,
     outside: UnixDatagram,
     manager: PathBuf,
+    /// Of a manager that does not take messages we tell once.
+    told: Cell<bool>,
 }
 
 impl Messenger {
@@ -78,7 +86,8 @@ impl Messenger {
         inside.set_nonblocking(true).doing(doing)?;
         // For any user of the container; from outside there is no way to it.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).doing(doing)?;
-        Ok(Messenger { inside, outside: sender(manager)?, manager: manager.to_owned() })
+        let (outside, manager) = (sender(manager)?, manager.to_owned());
+        Ok(Messenger { inside, outside, manager, told: Cell::new(false) })
     }
 
     /// What to wait for.
@@ -90,12 +99,15 @@ impl Messenger {
     /// which is the answer that a barrier waits for.
     pub fn serve(&self) {
         let mut text = [0; LONGEST];
-        while let Ok(length) = self.inside.recv(&mut text) {
+        for _ in 0..AT_A_TIME {
+            let Ok(length) = self.inside.recv(&mut text) else { return };
             let message = forwarded(&text[..length]);
             if message.is_empty() {
                 continue;
             }
-            if let Err(error) = self.outside.send_to(&message, &self.manager) {
+            if let Err(error) = self.outside.send_to(&message, &self.manager)
+                && !self.told.replace(true)
+            {
                 tracing::warn!("send to {VARIABLE}={}: {error}", self.manager.display());
             }
         }
@@ -119,6 +131,6 @@ mod tests {
     fn words_about_the_inside_stay_inside() {
         assert_eq!(forwarded(b"READY=1\nMAINPID=7\nSTATUS=up\n"), b"READY=1\nSTATUS=up");
         assert_eq!(forwarded(b"MAINPIDFDID=3\nFDSTORE=1\nFDNAME=x\nBARRIER=1"), b"");
-        assert_eq!(forwarded(b"WATCHDOG=1"), b"WATCHDOG=1");
+        assert_eq!(forwarded(b"WATCHDOG=1\nNOTIFYACCESS=all"), b"WATCHDOG=1");
     }
 }

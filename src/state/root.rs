@@ -92,7 +92,17 @@ impl StateRoot {
     pub fn open_dir(&self, id: &Id) -> Result<StateDir> {
         let Some(root) = &self.0 else { return Err(not_found(id)) };
         match openat(root, id.as_str(), DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()) {
-            Ok(fd) => Ok(StateDir::new(Rc::clone(root), fd, id.clone())),
+            Ok(fd) => {
+                let doing = || format!("open the state directory of container {id}");
+                let stat = fstat(&fd).doing(doing)?;
+                // What it says is done with our rights: hooks are run, processes killed.
+                if stat.st_uid != nix::unistd::geteuid().as_raw() || stat.st_mode & 0o022 != 0 {
+                    let (owner, mode) = (stat.st_uid, stat.st_mode & 0o7777);
+                    return Err(Error::new(doing())
+                        .detail(format!("others may write to it (uid {owner}, mode {mode:04o})")));
+                }
+                Ok(StateDir::new(Rc::clone(root), fd, id.clone()))
+            }
             Err(Errno::ENOENT) => Err(not_found(id)),
             Err(errno) => {
                 Err(errno).doing(|| format!("open the state directory of container {id}"))
