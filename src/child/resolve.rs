@@ -58,10 +58,8 @@ pub(super) fn open_or_make(
     let is_directory = kind(fd).at(Call::OpenTarget)? == ::libc::S_IFDIR;
     if is_directory != (want == Want::Directory) {
         fs::close(fd);
-        return Err(Failure::new(
-            Call::WrongKind,
-            if is_directory { Errno::EISDIR } else { Errno::ENOTDIR },
-        ));
+        // In both cases what the kernel says, and what Docker knows of.
+        return Err(Failure::new(Call::WrongKind, Errno::ENOTDIR));
     }
     Ok((fd, fresh))
 }

@@ -86,7 +86,11 @@ fn sub_cgroup(given: &[String]) -> Result<Option<PathBuf>> {
 /// says instead.
 fn process(args: &Exec, spec: &Spec) -> Result<(Process, Vec<String>)> {
     if let Some(path) = &args.process {
-        return spec::load_process(path);
+        let (mut process, notices) = spec::load_process(path)?;
+        if let Some(first) = spec.process() {
+            inherit(&mut process, first);
+        }
+        return Ok((process, notices));
     }
     let missing = || Error::new("config.json has no process; use --process").kind(Kind::Invalid);
     let mut process = spec.process().clone().ok_or_else(missing)?;
@@ -126,6 +130,25 @@ fn process(args: &Exec, spec: &Spec) -> Result<(Process, Vec<String>)> {
     }
     let notices = add_capabilities(&mut process, &args.cap)?;
     Ok((process, notices))
+}
+
+/// What a process file says nothing of is as for the container's first process.
+fn inherit(process: &mut Process, first: &Process) {
+    if process.capabilities().is_none() {
+        process.set_capabilities(first.capabilities().clone());
+    }
+    if process.rlimits().is_none() {
+        process.set_rlimits(first.rlimits().clone());
+    }
+    if process.apparmor_profile().is_none() {
+        process.set_apparmor_profile(first.apparmor_profile().clone());
+    }
+    if process.selinux_label().is_none() {
+        process.set_selinux_label(first.selinux_label().clone());
+    }
+    if process.oom_score_adj().is_none() {
+        process.set_oom_score_adj(first.oom_score_adj());
+    }
 }
 
 /// Bounding, effective and permitted, never inheritable (CVE-2022-29162); ambient only

@@ -79,7 +79,7 @@ pub fn process(json: &mut Json<'_>, field: &Field, notices: &mut Vec<String>) {
     }
 }
 
-/// A process without a user, or with a uid alone, is one of root or of root's group for
+/// A process without a user, a uid or a gid is one of root or of root's group for
 /// every other runtime, and people write such files for `exec --process`.
 fn user(process: &mut Object<'_>, field: &Field) {
     if process.get("user").is_none() {
@@ -91,9 +91,11 @@ fn user(process: &mut Object<'_>, field: &Field) {
         return;
     }
     let Some(user) = process.get_mut("user").and_then(Json::object_mut) else { return };
-    if user.get("uid").is_some() && user.get("gid").is_none() {
-        user.add("gid", Json::Unsigned(0));
-        tracing::debug!("{} is missing: taken as 0", field.key("gid"));
+    for key in ["uid", "gid"] {
+        if user.get(key).is_none() {
+            user.add(key, Json::Unsigned(0));
+            tracing::debug!("{} is missing: taken as 0", field.key(key));
+        }
     }
 }
 

@@ -52,7 +52,6 @@ fn a_type_error_has_path_value_and_reason() {
         (user("null"), "process.user.uid: is required and missing".into()),
         (user("[]"), format!("process.user.uid []: {range}, not an array")),
         (user("true"), format!("process.user.uid true: {range}, not a boolean")),
-        (",\"process\":{\"cwd\":\"/\",\"user\":{}}".into(), "process.user.uid: is required and missing".into()),
         (",\"process\":{\"cwd\":\"/\",\"user\":\"1000\"}".into(), "process.user \"1000\": must be an object, not a string".into()),
         (",\"process\":{\"cwd\":\"/\",\"user\":[0,0]}".into(), "process.user [...]: must be an object, not an array".into()),
         (",\"process\":{\"user\":{\"uid\":0,\"gid\":0}}".into(), "process.cwd: is required and missing".into()),

@@ -23,6 +23,7 @@ tests! {
     exec_takes_no_new_privs,
     exec_reads_a_process_file,
     exec_process_file_sets_every_field,
+    exec_process_file_inherits_what_it_does_not_say: except_crun("the score is 0"),
     exec_detached_returns_and_writes_the_pid_file,
     exec_pid_file_is_absent_after_a_failure,
     exec_works_in_a_created_container,
@@ -212,6 +213,21 @@ fn exec_cannot_leave_the_cgroup(c: &Case) {
     for path in ["..", "../x", "/../..", "a/../.."] {
         c.rt(&["exec", "--cgroup", path, ID, "/bin/true"]).fails("bad sub cgroup path");
     }
+    c.down();
+}
+
+fn exec_process_file_inherits_what_it_does_not_say(c: &Case) {
+    let mut b = c.bundle();
+    b.caps(&["CAP_CHOWN", "CAP_KILL"]).set("/process/oomScoreAdj", json!(300));
+    b.set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 77, "hard": 77}]));
+    c.up(b.args(&["/probe", "sleep"]));
+    let process = json!({"cwd": "/", "user": {}, "args": ["/probe", "see"]});
+    fs::write(c.path("p.json"), process.to_string()).unwrap();
+    let out = c.rt(&["exec", "--process", &c.path_str("p.json"), ID]).ok().out();
+    let seen: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(seen["caps"]["effective"], 0x21);
+    assert_eq!(seen["oom_score_adj"], "300");
+    assert_eq!(seen["rlimits"]["Max open files"], json!(["77", "77"]));
     c.down();
 }
 

@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 tests! {
+    empty_option_says_nothing,
     default_mounts_are_there_in_order,
     tmpfs_takes_size_mode_and_flags,
     tmpfs_takes_the_mode_of_the_covered_directory: except_runc("1777 in this version").except_crun("1777 in this version"),
@@ -40,6 +41,12 @@ tests! {
     missing_bind_source_is_named,
     no_pivot_works,
     mount_over_an_allowed_file_of_proc_works,
+}
+
+fn empty_option_says_nothing(c: &Case) {
+    let mut b = c.bundle();
+    b.mount("/mnt", "tmpfs", "tmpfs", &[""]).mount("/tmp", "bind", "/tmp", &["rbind", ""]);
+    c.run(b.args(&["/bin/true"])).ok();
 }
 
 fn mount_at<'v>(seen: &'v Value, at: &str) -> &'v Value {

@@ -89,7 +89,7 @@ fn a_file_on_a_directory_and_the_reverse_are_refused(c: &Case) {
         let mut b = c.bundle();
         let index = b.config["mounts"].as_array().unwrap().len();
         b.mount(at, kind, &source, if kind == "none" { &["bind"] } else { &[] });
-        let out = c.create(&b).fails("is a directory, the other is not");
+        let out = c.create(&b).fails("is a directory, the other is not: not a directory");
         assert!(out.err().contains(&format!("mounts[{index}].destination")), "{}", out.err());
     }
     let mut b = c.bundle();

@@ -79,6 +79,8 @@ impl Options {
                     self.old_only = Some(at.clone());
                 }
             }
+            // An empty list of options, split by somebody.
+            None if option.is_empty() => {}
             None => self.parameter(option, at, findings),
         }
     }
