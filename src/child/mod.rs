@@ -28,7 +28,7 @@ mod guard;
 mod listener;
 mod mounts;
 mod op;
-mod process;
+pub(crate) mod process;
 mod report;
 mod resolve;
 mod root;

@@ -5,8 +5,8 @@
 
 use ::core::prelude::rust_2024::*;
 
+use ::core::ffi::CStr;
 use ::nix::errno::Errno;
-use ::std::ffi::CString;
 
 use super::Place;
 use super::report::{At, Call, Failure};
@@ -17,7 +17,7 @@ use crate::sys::{RawFd, io, keyring, pidfd, sched};
 
 /// The procfs is the one that the parent opened on the host; nothing mounted over a part
 /// of it is followed (CVE-2025-52881).
-pub(super) fn write_proc(proc: RawFd, path: &CString, value: &[u8]) -> Result<(), Failure> {
+pub(crate) fn write_proc(proc: RawFd, path: &CStr, value: &[u8]) -> Result<(), Failure> {
     let resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV;
     let fd = openat2(proc, path, ::libc::O_WRONLY, 0, resolve).at(Call::OpenTarget)?;
     let written = fs::write(fd, value);
@@ -52,7 +52,7 @@ fn introduce(at: &mut Place) -> Result<(), Failure> {
 
 /// The caller's keyring would be shared with the container (keyrings(7)). Kernels without
 /// keys have none to share.
-pub(super) fn session_keyring(name: &CString) -> Result<(), Failure> {
+pub(crate) fn session_keyring(name: &CStr) -> Result<(), Failure> {
     /// From `linux/keyctl.h`'s companion `linux/key.h`.
     const KEY_USR_SEARCH: u32 = 0x0008_0000;
     let mut answer = keyring::join_session_keyring(name);

@@ -8,9 +8,9 @@ use crate::error::{Error, Kind, Result};
 use crate::parent::hooks::{self, Place, Rights};
 use crate::parent::listener::{self, Notified};
 use crate::parent::{notify, protect};
+use crate::plan;
 use crate::plan::findings::Findings;
 use crate::plan::hooks::{Hooks, Kind as Hook};
-use crate::plan::{self, creds};
 use crate::spec;
 use crate::state::{Agent, Container, Id, OciState, StateRoot, Status};
 
@@ -56,14 +56,14 @@ fn pass_gate(container: &Container, found: &Hooks) -> Result<()> {
         protect::ensure()?;
         let (spec, _) = spec::decode(&container.dir.config()?)?;
         let mut findings = Findings::default();
-        let creds = spec.process().as_ref().map(|process| creds::plan(process, &mut findings));
-        let (creds, filter) =
-            (creds.unwrap_or_default(), plan::seccomp_filter(&spec, &mut findings));
+        let process = spec.process().as_ref();
+        let process = process.map(|process| plan::process::plan(process, &[], &mut findings));
+        let (process, filter) =
+            (process.unwrap_or_default(), plan::seccomp_filter(&spec, &mut findings));
         findings.into_result()?;
         let limited = container.cgroup_record()?.is_some_and(|record| record.id.is_some());
         let pid = container.pid(Status::Created);
-        let denied = record.deny_setgroups;
-        let rights = Rights::of(&creds, denied, filter.as_ref(), pid, limited)?;
+        let rights = Rights::of(&process, record, filter.as_ref(), pid, limited)?;
         let (pidfd, namespaces) = (init.as_fd(), record.namespaces);
         let place = Place::Container { pidfd, namespaces, rights: Some(&rights) };
         hooks::run(Hook::StartContainer, hooks, &state(Status::Created), place)?;

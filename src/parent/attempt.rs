@@ -92,6 +92,7 @@ impl<'a> Attempt<'a> {
             cradle.namespaces &= !flag::MOUNT;
         }
         setup.unprivileged = host.unprivileged;
+        setup.keyring = self.container.record.keyring();
         setup.awaits_cgroup = awaits_cgroup;
         if awaits_cgroup {
             cradle.namespaces &= !flag::CGROUP;
@@ -166,6 +167,10 @@ impl<'a> Attempt<'a> {
         let namespaces = &self.plan.namespaces;
         let stage = namespaces.needs_stage();
         cradle.namespaces = if stage { 0 } else { namespaces.new };
+        if namespaces.is_new(flag::USER) {
+            // It is made by root of the new user namespace: see `plan::script`.
+            cradle.namespaces &= !flag::IPC;
+        }
         let mut joins = Vec::new();
         for (joined, file) in namespaces.joined.iter().zip(files) {
             if joined.flag == flag::PID && !stage {
@@ -311,8 +316,8 @@ impl<'a> Attempt<'a> {
         let record = &self.container.record;
         let state = OciState::new(record, Status::Created, birth.pid).to_json();
         let rights = hooks::Rights::of(
-            &self.process.creds,
-            record.deny_setgroups,
+            self.process,
+            record,
             self.plan.seccomp.as_ref(),
             birth.pid,
             self.cgroup.is_some(),

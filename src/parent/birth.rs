@@ -128,7 +128,7 @@ fn enter_pid_namespace(target: RawFd, and_return: bool) -> Result<Option<OwnedFd
 
 /// The host's procfs, before anything of a container is near: it must be a whole procfs
 /// with nothing mounted over it (R2).
-fn open_proc() -> Result<OwnedFd> {
+pub(super) fn open_proc() -> Result<OwnedFd> {
     let flags = libc::O_PATH | libc::O_DIRECTORY;
     let fd = mem::own(fs::openat(libc::AT_FDCWD, c"/proc", flags, 0).doing(|| "open /proc")?);
     let magic = fs::fs_magic(fd.as_raw_fd()).doing(|| "look at /proc")?;

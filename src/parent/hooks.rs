@@ -32,11 +32,13 @@ pub use self::files::check_files;
 use self::outcome::Outcome;
 use self::stage::{Join, Stage};
 use self::tail::Tail;
+use super::birth;
 use crate::cgroup::Cgroup;
 use crate::error::{Doing, Error, Result};
-use crate::plan::creds::Creds;
 use crate::plan::hooks::{Hook, Kind};
+use crate::plan::process::{Label, Process};
 use crate::seccomp::Filter;
+use crate::state::Record;
 use crate::sys::clone::{self, Side};
 use crate::sys::page::CArray;
 use crate::sys::signal::{self, Blocked, Mask};
@@ -68,8 +70,14 @@ pub enum Place<'a> {
 /// What the container's own process may do, for hooks whose program is the container's.
 #[derive(Debug)]
 pub struct Rights<'a> {
-    /// User and capabilities.
-    pub creds: &'a Creds,
+    /// User, capabilities and limits.
+    pub process: &'a Process,
+    /// What AppArmor and SELinux are told.
+    pub labels: Vec<Label>,
+    /// The host's procfs, where they are told.
+    pub proc: OwnedFd,
+    /// Its session keyring.
+    pub keyring: Option<CString>,
     /// setgroups(2) is denied in the user namespace.
     pub deny_setgroups: bool,
     /// Its filter. Calls of which an agent is to be notified fail with ENOSYS: the listener
@@ -82,14 +90,22 @@ pub struct Rights<'a> {
 impl<'a> Rights<'a> {
     /// Those of the process `init`; `limited` when the container has a cgroup of its own.
     pub fn of(
-        creds: &'a Creds,
-        deny_setgroups: bool,
+        process: &'a Process,
+        record: &Record,
         filter: Option<&'a Filter>,
         init: i32,
         limited: bool,
     ) -> Result<Self> {
         let cgroup = limited.then(|| Cgroup::dir_of_process(init)).transpose()?;
-        Ok(Rights { creds, deny_setgroups, filter, cgroup })
+        Ok(Rights {
+            process,
+            labels: process.labels(),
+            proc: birth::open_proc()?,
+            keyring: record.keyring(),
+            deny_setgroups: record.deny_setgroups,
+            filter,
+            cgroup,
+        })
     }
 }
 

@@ -75,7 +75,6 @@ pub fn exec(request: &Request<'_>) -> Result<Joined> {
         ..Plan::default()
     });
     let record = &request.container.record;
-    let keyring = plan::keyring_name(&record.id, &mut findings);
     for notice in findings.into_result()? {
         tracing::warn!("{notice}");
     }
@@ -91,7 +90,7 @@ pub fn exec(request: &Request<'_>) -> Result<Joined> {
         root: root.as_ref().map(AsRawFd::as_raw_fd),
         namespaces: record.namespaces,
         setgroups: !record.deny_setgroups && !plan::annotations::keeps_groups(&record.annotations),
-        keyring: (!record.no_new_keyring).then_some(keyring),
+        keyring: record.keyring(),
         keep_below: 3 + request.passed.count,
     };
     if let Some(mask) = &process.limits.affinity.initial {

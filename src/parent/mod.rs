@@ -28,12 +28,13 @@ use self::console::Socket;
 use self::fds::Passed;
 use self::handover::PidFile;
 use self::notify::Messenger;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Doing, Error, Kind, Result};
 use crate::host::Host;
 use crate::host::cgroup::Tree;
 use crate::plan::process::Process;
 use crate::plan::resources::Manager;
 use crate::state::{Container, Id, Record, StateRoot};
+use crate::sys::keyring;
 use crate::{plan, spec};
 
 /// What is asked of [`create()`].
@@ -99,7 +100,6 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
         id: request.id.as_str(),
         bundle: &request.bundle,
         no_pivot: request.no_pivot,
-        no_new_keyring: request.no_new_keyring,
         extra_env: &request.passed.env,
         unprivileged: host.unprivileged,
         in_userns: host.in_userns,
@@ -128,7 +128,9 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
     let mut record = Record::intent(&request.id, version, request.bundle.clone(), rootfs)?;
     record.annotations.clone_from(&plan.annotations);
     record.namespaces = plan.namespaces.all();
-    record.no_new_keyring = request.no_new_keyring;
+    if !request.no_new_keyring {
+        record.keyring = Some(keyring_name(&request.id)?);
+    }
     record.agent = listener::agent(plan.seccomp.as_ref());
     record.notifies = plan.notifies && request.detach;
     record.deny_setgroups = plan.namespaces.deny_setgroups;
@@ -140,6 +142,13 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
         Ok(()) => attempt.succeed(),
         Err(error) => Err(attempt.take_back(error)),
     }
+}
+
+/// The caller's keyring must not be reachable from inside, and joining one by its name makes it
+/// only where nobody of this user has made it before.
+fn keyring_name(id: &Id) -> Result<String> {
+    let token = keyring::token().doing(|| "name the session keyring")?;
+    Ok(format!("_ses.{id}.{token:016x}"))
 }
 
 fn no_process() -> Error {

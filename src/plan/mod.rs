@@ -62,8 +62,6 @@ pub struct Opts<'a> {
     pub bundle: &'a Path,
     /// chroot(2) instead of pivot_root(2).
     pub no_pivot: bool,
-    /// Keep the caller's session keyring.
-    pub no_new_keyring: bool,
     /// Environment that descriptor passing adds.
     pub extra_env: &'a [String],
     /// The caller is not root: it may map its own ids, and with helpers some others.
@@ -110,8 +108,6 @@ pub struct Plan {
     pub memory_policy: Option<MemoryPolicy>,
     /// Its group of resctrl.
     pub intel_rdt: Option<IntelRdt>,
-    /// Name of the session keyring to make.
-    pub keyring: Option<CString>,
     /// System call filter.
     pub seccomp: Option<Filter>,
     /// SELinux label of the mounts.
@@ -189,7 +185,6 @@ fn read(spec: &Spec, opts: &Opts<'_>, findings: &mut Findings) -> Plan {
         personality: limits::personality(spec, findings),
         memory_policy: memory_policy::plan(spec, findings),
         intel_rdt: intel_rdt::plan(spec, opts.id, findings),
-        keyring: keyring(opts, findings),
         seccomp: seccomp_filter(spec, findings),
         mount_label,
         hooks: hooks::plan(spec.hooks().as_ref(), &mut findings.violations),
@@ -223,16 +218,6 @@ fn cgroup(spec: &Spec, opts: &Opts<'_>, findings: &mut Findings) -> Option<Cgrou
         findings.refuse(&setting.field, "cannot be set: the cgroup manager is disabled");
     }
     None
-}
-
-/// A keyring of the container's own: the caller's must not be reachable from inside.
-fn keyring(opts: &Opts<'_>, findings: &mut Findings) -> Option<CString> {
-    (!opts.no_new_keyring).then(|| keyring_name(opts.id, findings))
-}
-
-/// The name under which `exec` finds the keyring of the container again.
-pub fn keyring_name(id: &str, findings: &mut Findings) -> CString {
-    findings.c_string(&Field::root(), format!("_ses.{id}"))
 }
 
 fn host_name(

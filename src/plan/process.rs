@@ -1,7 +1,7 @@
 //! The program: arguments, environment, working directory, where it is looked for.
 
 use std::collections::BTreeSet;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 
 use oci_spec::runtime::Process as SpecProcess;
@@ -44,7 +44,33 @@ pub struct Process {
     pub selinux: Option<String>,
 }
 
+/// What is written to change the label at execve(2).
+#[derive(Debug)]
+pub struct Label {
+    /// Below a procfs.
+    pub file: &'static CStr,
+    /// In one call.
+    pub value: Vec<u8>,
+    /// The field that asks for it.
+    pub field: &'static str,
+}
+
 impl Process {
+    /// What AppArmor and SELinux are told before execve(2).
+    pub fn labels(&self) -> Vec<Label> {
+        let mut labels = Vec::new();
+        if let Some(profile) = &self.apparmor {
+            let value = format!("exec {profile}").into_bytes();
+            let (file, field) = (c"self/attr/apparmor/exec", "process.apparmorProfile");
+            labels.push(Label { file, value, field });
+        }
+        if let Some(label) = &self.selinux {
+            let value = label.clone().into_bytes();
+            labels.push(Label { file: c"self/attr/exec", value, field: "process.selinuxLabel" });
+        }
+        labels
+    }
+
     /// For a container that is only created: root without capabilities, and no program.
     pub fn absent() -> Self {
         let creds = Creds { no_new_privileges: true, ..Creds::default() };

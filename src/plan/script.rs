@@ -31,6 +31,8 @@ pub struct InitSetup {
     /// Namespaces to join, in order; without a stage the parent has seen to the pid
     /// namespace itself.
     pub joins: Vec<OpenNamespace>,
+    /// Session keyring to make.
+    pub keyring: Option<CString>,
     /// The start fifo; none when the program starts at once.
     pub gate: Option<RawFd>,
     /// Descriptors below this number are the program's.
@@ -117,7 +119,7 @@ pub fn init(plan: &Plan, process: &Process, setup: &InitSetup) -> Script {
     }
     namespaces(&mut steps, &plan.namespaces, setup);
     steps.push(Op::NewSession);
-    if let Some(name) = &plan.keyring {
+    if let Some(name) = &setup.keyring {
         keyring_label(&mut steps, process);
         steps.push(Op::SessionKeyring(name.clone()));
     }
@@ -137,7 +139,7 @@ pub fn init(plan: &Plan, process: &Process, setup: &InitSetup) -> Script {
         let (path, value) = (sysctl.path.clone(), sysctl.value.clone());
         steps.for_field(Op::WriteProc { path, value }, &sysctl.field);
     }
-    labels(&mut steps, process);
+    steps.0.extend(labels(process));
     if plan.namespaces.is_new(flag::MOUNT) {
         root::steps(&mut steps, plan, process, setup);
     } else {
@@ -164,7 +166,7 @@ pub fn init(plan: &Plan, process: &Process, setup: &InitSetup) -> Script {
 pub fn exec(plan: &Plan, process: &Process, setup: &ExecSetup) -> Script {
     let mut steps = Steps::default();
     oom_score_adj(&mut steps, process);
-    labels(&mut steps, process);
+    steps.0.extend(labels(process));
     if setup.keyring.is_some() {
         keyring_label(&mut steps, process);
     }
@@ -225,17 +227,13 @@ fn oom_score_adj(steps: &mut Steps, process: &Process) {
 }
 
 /// Both modules change the label at the next execve(2), whatever lies in between.
-fn labels(steps: &mut Steps, process: &Process) {
-    if let Some(profile) = &process.apparmor {
-        let path = c"self/attr/apparmor/exec".to_owned();
-        let value = format!("exec {profile}").into_bytes();
-        steps.at(Op::WriteProc { path, value }, "process.apparmorProfile");
+fn labels(process: &Process) -> Vec<Step> {
+    let mut steps = Steps::default();
+    for label in process.labels() {
+        let (path, value) = (label.file.to_owned(), label.value);
+        steps.at(Op::WriteProc { path, value }, label.field);
     }
-    if let Some(label) = &process.selinux {
-        let path = c"self/attr/exec".to_owned();
-        let value = label.clone().into_bytes();
-        steps.at(Op::WriteProc { path, value }, "process.selinuxLabel");
-    }
+    steps.0
 }
 
 /// Keys that the process makes belong to the container as it does; execve(2) ends this.
@@ -253,6 +251,10 @@ fn namespaces(steps: &mut Steps, namespaces: &Namespaces, setup: &InitSetup) {
         // The maps are written to files that belong to root once we are not dumpable.
         become_root_of_new(steps);
         steps.push(Op::Dumpable(false));
+        if namespaces.is_new(flag::IPC) {
+            // Who makes it owns its message queues, and root of the host is nobody in there.
+            steps.at(Op::Unshare(flag::IPC), "linux.namespaces");
+        }
     }
     for join in &setup.joins {
         steps.for_field(Op::Join { fd: join.fd, flags: join.flag }, &join.field);
@@ -331,6 +333,10 @@ fn privileges(steps: &mut Steps, plan: &Plan, process: &Process, last: &Last) {
     steps.at(Op::BoundingSet(creds.caps.bounding), "process.capabilities.bounding");
     let groups = last.setgroups.then(|| creds.groups.clone());
     steps.at(Op::User { uid: creds.uid, gid: creds.gid, groups }, "process.user");
+    if (creds.uid, creds.gid) != (0, 0) {
+        // The kernel decides anew, by fs.suid_dumpable.
+        steps.push(Op::Dumpable(false));
+    }
     if creds.uid != 0 && creds.caps.effective != 0 {
         steps.at(Op::Effective(creds.caps.effective), "process.capabilities.effective");
     }

@@ -78,7 +78,6 @@ mod tests {
             id: "box",
             bundle: Path::new("/bundle"),
             no_pivot,
-            no_new_keyring: false,
             extra_env: &[],
             unprivileged: false,
             in_userns: false,

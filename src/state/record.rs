@@ -1,6 +1,7 @@
 //! `state.json`: what is known about a container between two calls of `rt`.
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -63,9 +64,9 @@ pub struct Record {
     /// The container's user namespace forbids setgroups(2) (user_namespaces(7)).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deny_setgroups: bool,
-    /// The container shares the session keyring of its creator.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub no_new_keyring: bool,
+    /// The name of its session keyring; absent when it shares that of its creator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyring: Option<String>,
     /// The program has a socket of the service manager that has started its creator.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub notifies: bool,
@@ -90,6 +91,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// The name of its session keyring, by which another process finds it.
+    pub fn keyring(&self) -> Option<CString> {
+        self.keyring.clone().and_then(|name| CString::new(name).ok())
+    }
+
     /// The record of intent, written before anything of the container exists: made by
     /// this process, now, during this boot. Cgroup, init and namespaces come later.
     pub fn intent(id: &Id, oci_version: &str, bundle: PathBuf, rootfs: PathBuf) -> Result<Self> {
@@ -113,7 +119,7 @@ impl Record {
             cgroup: None,
             namespaces: 0,
             deny_setgroups: false,
-            no_new_keyring: false,
+            keyring: None,
             notifies: false,
             agent: None,
             no_process: false,

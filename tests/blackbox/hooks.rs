@@ -155,6 +155,7 @@ fn start_container_hooks_have_the_rights_of_the_process(c: &Case) {
     let notify = json!({"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"});
     b.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [notify]}));
     b.push("/hooks/startContainer", probe(c, "startContainer", &file));
+    b.set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 70, "hard": 80}]));
     for (uid, no_new_privileges) in [(0, false), (1000, true), (1000, false)] {
         b.set("/process/user", json!({"uid": uid, "gid": 7, "additionalGids": [5], "umask": 63}));
         b.set("/process/noNewPrivileges", json!(no_new_privileges));
@@ -166,10 +167,11 @@ fn start_container_hooks_have_the_rights_of_the_process(c: &Case) {
         assert_eq!(text.lines().count(), 2, "by run and by start");
         for line in text.lines() {
             let hook = serde_json::from_str::<Value>(line).unwrap()["see"].clone();
-            for key in ["ids", "umask", "caps", "nnp", "seccomp", "cgroup"] {
+            for key in ["ids", "umask", "caps", "nnp", "seccomp", "cgroup", "rlimits"] {
                 assert!(!process[key].is_null(), "{key}");
                 assert_eq!(hook[key], process[key], "{key}");
             }
+            assert!(hook["keyring"].as_str().unwrap().contains(ID), "{hook}");
         }
         fs::remove_file(c.path("shared/log")).unwrap();
     }

@@ -1,6 +1,6 @@
 //! `mounts`: types, options, targets.
 
-use crate::support::{Bundle, Case, sys};
+use crate::support::{Bundle, Case, Need, sys};
 use crate::tests;
 use serde_json::{Value, json};
 use std::fs;
@@ -29,6 +29,7 @@ tests! {
     procfs_takes_hidepid,
     devpts_is_a_new_instance,
     mqueue_is_mounted,
+    mqueue_belongs_to_root_of_the_user_namespace: needs(Need::UserNamespace),
     cgroup_mount_shows_the_own_cgroup_as_root,
     cgroup_mount_without_cgroup_namespace_is_what_its_options_say: rt_only(),
     bind_in_the_hosts_paths_of_the_root_stays_in_it: rt_only(),
@@ -281,6 +282,13 @@ fn devpts_is_a_new_instance(c: &Case) {
     assert_eq!(c.run(b.args(&["/bin/ls", "/dev/pts"])).ok().out(), "ptmx\n");
     let out = c.run(b.args(&["/probe", "stat", "/dev/pts/ptmx"])).ok().out();
     assert!(out.starts_with("20666 0 0 "), "{out}");
+}
+
+fn mqueue_belongs_to_root_of_the_user_namespace(c: &Case) {
+    let mut b = c.bundle();
+    b.user_namespace();
+    let out = c.run(b.args(&["/probe", "stat", "/dev/mqueue"])).ok().out();
+    assert!(out.starts_with("41777 0 "), "{out}");
 }
 
 fn mqueue_is_mounted(c: &Case) {

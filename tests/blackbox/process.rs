@@ -429,6 +429,8 @@ fn session_keyring_is_fresh(c: &Case) {
     let seen = c.see(&c.bundle())["keyring"].clone();
     let name = seen.as_str().unwrap().rsplit(';').next().unwrap();
     assert!(name.contains(ID), "{seen}");
+    // Nobody can have made it before.
+    assert_ne!(c.see(&c.bundle())["keyring"], seen);
 }
 
 fn no_new_keyring_keeps_the_callers(c: &Case) {

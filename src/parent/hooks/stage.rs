@@ -10,14 +10,16 @@ use ::core::option::Option::{self, None, Some};
 use ::core::result::Result::{self, Err, Ok};
 use ::nix::errno::Errno;
 use ::std::ffi::CString;
+use ::std::os::fd::AsRawFd;
 
 use super::Rights;
 use crate::child::creds;
+use crate::child::process::{session_keyring, write_proc};
 use crate::sys::clone::{self, Side};
 use crate::sys::page::CArray;
 use crate::sys::pidfd::{self, Exit};
 use crate::sys::signal::{self, Mask};
-use crate::sys::{RawFd, cred, fs, io, ns, seccomp};
+use crate::sys::{RawFd, cred, fs, io, ns, sched, seccomp};
 
 /// Where the report is in the stage and in the hook: right after stdio.
 const REPORT: RawFd = 3;
@@ -118,6 +120,13 @@ fn supervise(hook: RawFd) {
 fn prepare(stage: &Stage<'_>) -> Result<(), (What, Errno)> {
     let at = |what: What| move |errno: Errno| (what, errno);
     cred::set_child_subreaper(true).map_err(at(What::Isolate))?;
+    // While the host's procfs is in sight; the hook inherits it.
+    if let Some(rights) = stage.rights {
+        for label in &rights.labels {
+            write_proc(rights.proc.as_raw_fd(), label.file, &label.value)
+                .map_err(|failure| (What::Rights, failure.errno))?;
+        }
+    }
     if let Some(join) = &stage.join {
         enter_container(join)?;
     }
@@ -202,7 +211,13 @@ fn become_hook(stage: &mut Stage<'_>) -> ! {
 }
 
 fn become_user(rights: &Rights<'_>) -> Result<(), Errno> {
-    let creds = rights.creds;
+    if let Some(name) = &rights.keyring {
+        session_keyring(name).map_err(|failure| failure.errno)?;
+    }
+    for limit in &rights.process.limits.rlimits {
+        sched::setrlimit(limit.resource, limit.soft, limit.hard)?;
+    }
+    let creds = &rights.process.creds;
     creds::bounding_set(creds.caps.bounding).map_err(|failure| failure.errno)?;
     let groups = if rights.deny_setgroups { None } else { Some(&creds.groups[..]) };
     creds::become_user(creds.uid, creds.gid, groups).map_err(|failure| failure.errno)?;
@@ -214,7 +229,7 @@ fn become_user(rights: &Rights<'_>) -> Result<(), Errno> {
 fn drop_rights(rights: &Rights<'_>) -> Result<(), Errno> {
     const LISTENER: u64 =
         ::libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | ::libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
-    let creds = rights.creds;
+    let creds = &rights.process.creds;
     let load = || match rights.filter {
         Some(filter) => {
             seccomp::set_mode_filter(&filter.program, filter.flags & !LISTENER).map(|_| ())
