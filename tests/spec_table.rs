@@ -87,13 +87,19 @@ fn test_names() -> BTreeSet<String> {
     for file in files {
         let text = fs::read_to_string(&file).expect("a source file");
         let module = module_of(&file);
-        let functions = text.lines().filter_map(|line| line.trim().strip_prefix("fn "));
-        for function in functions {
-            let name = function.split(['(', '<']).next().unwrap_or_default();
-            names.insert(format!("{module}::{name}"));
-        }
+        names.extend(tests_in(&text).map(|name| format!("{module}::{name}")));
     }
     names
+}
+
+/// The functions below `#[test]`, and what a `tests! { ... }` lists.
+fn tests_in(text: &str) -> impl Iterator<Item = &str> {
+    let marked = text.lines().zip(text.lines().skip(1)).filter_map(|(above, line)| {
+        line.trim().strip_prefix("fn ").filter(|_| above.trim() == "#[test]")
+    });
+    let listed = text.lines().skip_while(|line| *line != "tests! {").skip(1);
+    let listed = listed.take_while(|line| *line != "}").map(str::trim);
+    marked.chain(listed).filter_map(|line| line.split(['(', ':', ',']).next())
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {

@@ -271,7 +271,7 @@ fn unified_values_are_written(c: &Case) {
 fn unified_value_of_a_core_file_is_written(c: &Case) {
     let mut b = c.bundle();
     b.set("/linux/resources/unified", json!({"cgroup.max.depth": "3"}));
-    // security.md R12: the core files belong to the runtime.
+    // The core files belong to the runtime.
     let out = c.create(&b);
     if c.is_rt() {
         out.fails("linux.resources.unified");

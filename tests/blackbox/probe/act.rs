@@ -138,11 +138,15 @@ pub fn interface_flags(name: &str) -> i32 {
 /// Can this process reach what other processes have open? One line for each success.
 pub fn peer_fds() {
     let own = std::process::id().to_string();
+    let mut seen = std::collections::BTreeSet::new();
     loop {
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let pid = entry.file_name().to_string_lossy().into_owned();
             if pid == "1" || pid == own || !pid.bytes().all(|b| b.is_ascii_digit()) {
                 continue;
+            }
+            if seen.insert(pid.clone()) {
+                println!("seen {pid}");
             }
             // A runtime on its way in is told by its program not being one of ours.
             for fd in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
@@ -163,7 +167,8 @@ pub fn peer_fds() {
     }
 }
 
-/// Says each time that a new process has a file of the host below its root, as fast as may be.
+/// Says what is below the root of each new process, as soon as may be: this file of the host, or
+/// what the container has.
 pub fn peer_roots(file: &str) {
     println!("ready");
     let mut seen = 0;
@@ -174,11 +179,16 @@ pub fn peer_roots(file: &str) {
         let last = last.unwrap_or(seen);
         for pid in [last, last + 1].into_iter().flat_map(|pid| [pid; 32]).filter(|pid| *pid > seen)
         {
-            if fs::File::open(format!("/proc/{pid}/root{file}")).is_ok() {
+            let below = |path: &str| fs::File::open(format!("/proc/{pid}/root{path}")).is_ok();
+            if below(file) {
                 println!("host's root through {pid}");
-                seen = pid;
-                break;
+            } else if below("/probe") {
+                println!("own root through {pid}");
+            } else {
+                continue;
             }
+            seen = pid;
+            break;
         }
     }
 }
