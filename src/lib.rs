@@ -7,6 +7,7 @@ pub mod cmd;
 pub mod dbus;
 pub mod error;
 pub mod host;
+pub mod log;
 pub mod parent;
 pub mod plan;
 pub mod resctrl;

@@ -4,8 +4,7 @@ use std::process::ExitCode;
 
 use rt::sys::alloc::OneThread;
 
-/// musl's own allocator asks the kernel for memory more than a hundred times in one `run`
-/// (docs/performance.md).
+/// Of the 558 system calls of a `run`, 87 were musl's allocator's (docs/performance.md).
 #[global_allocator]
 static ALLOCATOR: OneThread = OneThread::new();
 

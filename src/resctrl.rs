@@ -138,7 +138,7 @@ impl Resctrl<'_> {
         Ok(())
     }
 
-    /// Removes what was made for the container. Done already is done.
+    /// Removes what was made for the container. What is gone already is no error.
     pub fn remove(&self, record: &RdtRecord) -> Result<()> {
         let made = record.made.then(|| self.directory(record));
         for group in [self.monitor(record), made].into_iter().flatten() {

@@ -21,7 +21,7 @@
 //!    |      both talk by a shared page, since no call of the child is sure to return)
 //!    | <------- end of file ---------- |  execve has closed the socket: it runs
 //!    |                                 |
-//!    | <--- Failed(step, errno) ------ |  at any point, instead of the above
+//!    | <--- Failed(call, errno) ------ |  at any point, instead of the above
 //! ```
 //!
 //! Frames are 16 bytes in the machine's order. The end of file on the parent's side
@@ -87,8 +87,6 @@ pub struct Frame {
     pub kind: Kind,
     /// For `Failed`: which call of the step, a [`crate::child::Call`] as a number.
     pub call: u8,
-    /// For `Failed`: which step of the script.
-    pub step: u16,
     /// For `Failed`: the errno.
     pub errno: i32,
     /// As the kind says; for `Failed`: which part of the step; for a failed execve, 1 if the
@@ -99,25 +97,23 @@ pub struct Frame {
 impl Frame {
     /// A frame with nothing but an argument.
     pub fn new(kind: Kind, arg: u64) -> Self {
-        Frame { kind, call: 0, step: 0, errno: 0, arg }
+        Frame { kind, call: 0, errno: 0, arg }
     }
 
     fn to_bytes(self) -> [u8; 16] {
         let mut bytes = [0; 16];
         bytes[0] = self.kind as u8;
         bytes[1] = self.call;
-        bytes[2..4].copy_from_slice(&self.step.to_ne_bytes());
         bytes[4..8].copy_from_slice(&self.errno.to_ne_bytes());
         bytes[8..].copy_from_slice(&self.arg.to_ne_bytes());
         bytes
     }
 
     fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
-        let [kind, call, s0, s1, e0, e1, e2, e3, arg @ ..] = bytes;
+        let [kind, call, _, _, e0, e1, e2, e3, arg @ ..] = bytes;
         Some(Frame {
             kind: Kind::from_byte(kind)?,
             call,
-            step: u16::from_ne_bytes([s0, s1]),
             errno: i32::from_ne_bytes([e0, e1, e2, e3]),
             arg: u64::from_ne_bytes(arg),
         })
@@ -174,7 +170,7 @@ mod tests {
     #[test]
     fn a_frame_survives_the_socket() {
         let (a, b) = sock::pair().expect("a socket pair");
-        let frame = Frame { kind: Kind::Failed, call: 3, step: 700, errno: 22, arg: 5 };
+        let frame = Frame { kind: Kind::Failed, call: 3, errno: 22, arg: 5 };
         send(a, frame, b"tmpfs: Bad value for 'size'", Some(0)).expect("sent");
         let got = receive(b).expect("received").expect("a frame");
         assert_eq!(got.frame, frame);

@@ -67,8 +67,9 @@ pub trait Driver {
     /// [`Driver::record`] is enough to remove whatever `prepare` makes.
     fn intend(&mut self, plan: &CgroupPlan) -> Result<()>;
 
-    /// Makes the cgroup and writes its limits. On failure nothing is left of it. [`Driver::record`] must be saved again before anything is put into
-    /// the cgroup: only with the ids that it has now are processes killed.
+    /// Makes the cgroup and writes its limits. On failure nothing is left of it.
+    /// [`Driver::record`] must be saved again before anything is put into the cgroup: only with
+    /// the ids that it has now are processes killed.
     fn prepare(&mut self, plan: &CgroupPlan) -> Result<Placement>;
 
     /// Guards the devices of the cgroup `leaf`, after [`Placement::Into`]. The first process

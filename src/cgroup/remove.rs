@@ -12,8 +12,8 @@ use super::{CgroupRecord, Directory, guard, systemd, walk};
 use crate::error::{Doing, Error, Result, errno_text};
 use crate::host::cgroup::Tree;
 
-/// Removes what the record says that we made. Done already is done, and what has another id
-/// is not ours. Never tries for longer than the processes are given to die.
+/// Removes what the record says that we made. What is gone already is no error, and
+/// what has another id is not ours. Never tries for longer than the processes are given to die.
 pub fn remove(record: &CgroupRecord) -> Result<()> {
     if let Some(unit) = &record.unit {
         return systemd::remove(record, unit);

@@ -53,7 +53,7 @@ pub(super) fn make(
     Ok(pty::make_controlling(0)?)
 }
 
-/// /dev/pts/ptmx of the container, checked to be what its name says (R7).
+/// /dev/pts/ptmx of the container, checked to be what its name says (CVE-2025-52565).
 fn open_master(at: &Place) -> Result<RawFd, Failure> {
     // `exec` has the container's root as its own root already.
     let (root, path) = if at.root >= 0 {

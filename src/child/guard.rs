@@ -97,7 +97,7 @@ fn null_device(at: &mut Place) -> Result<RawFd, Failure> {
     Ok(at.null)
 }
 
-/// A mount of the host's /dev/null, which must be what its name says (R7).
+/// A mount of the host's /dev/null, which must be what its name says (CVE-2025-31133).
 pub(super) fn open_null(at: &mut Place) -> Result<(), Failure> {
     let flags = ::libc::O_PATH | ::libc::O_NOFOLLOW;
     let null = fs::openat(::libc::AT_FDCWD, c"/dev/null", flags, 0).at(Call::OpenSource)?;

@@ -3,18 +3,26 @@
 //!
 //! The child is a copy-on-write image of a process with one thread, made without the C
 //! library's knowledge. The rules, which `#![no_implicit_prelude]` in each file of this
-//! folder, clippy and the tests hold up:
+//! folder and the lints below help to keep:
 //!
 //! 1. No allocation, no locks, no formatting, no logging, no panics. Everything a step
 //!    needs is in the [`Script`], made before the clone; buffers are fixed arrays. Only
 //!    core's prelude is in scope: no `Vec`, no `String`, no `format!`.
-//! 2. Only [`crate::sys`], which takes `&CStr`, raw fds and integers.
+//! 2. Only [`crate::sys`], which takes `&CStr`, raw fds and integers, and [`crate::sync`]; of
+//!    the plan only data.
 //! 3. The only ways out are execve(2) and _exit(2).
 //! 4. Every fd is close-on-exec; the end of file on the socket is the success message.
 //! 5. No path of the container is ever looked up from the host's root, and none of the
 //!    host's after the pivot.
 
 #![no_implicit_prelude]
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable
+)]
 
 use ::core::prelude::rust_2024::*;
 
@@ -98,16 +106,15 @@ pub fn enter(mut script: Script, link: RawFd, proc: RawFd, page: &'static Shared
         home: Home::new(),
     };
     for (index, step) in script.steps.iter().enumerate() {
-        // A 16-bit index is enough: the plan refuses longer scripts.
         place.page.step.store(index as u32, Ordering::Relaxed);
         if let Err(failure) = step.op.run(&mut place, &script) {
-            place.fail(index, failure, &script);
+            place.fail(failure, &script);
         }
     }
     let index = script.steps.len();
     place.page.step.store(index as u32, Ordering::Relaxed);
     let failure = finish::exec(&mut place, &mut script);
-    place.fail(index, failure, &script)
+    place.fail(failure, &script)
 }
 
 impl Place {

@@ -205,7 +205,7 @@ fn set_attributes(tree: RawFd, mount: &Mount) -> Result<(), Failure> {
     }
 }
 
-/// R3, on the descriptors themselves: a link in the root may lead from an innocent
+/// The rules for /proc, on the descriptors themselves: a link in the root may lead from an innocent
 /// target to the procfs that an earlier entry mounted.
 fn check_proc(mount: &Mount, tree: RawFd, target: RawFd) -> Result<(), Failure> {
     let is_proc = |fd: RawFd| fs::fs_magic(fd).map(|magic| magic == PROC_SUPER_MAGIC);

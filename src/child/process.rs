@@ -53,7 +53,7 @@ fn introduce(at: &mut Place) -> Result<(), Failure> {
 /// The caller's keyring would be shared with the container (keyrings(7)). Kernels without
 /// keys have none to share.
 pub(crate) fn session_keyring(name: &CStr) -> Result<(), Failure> {
-    /// From `linux/keyctl.h`'s companion `linux/key.h`.
+    /// Of `linux/key.h`.
     const KEY_USR_SEARCH: u32 = 0x0008_0000;
     let mut answer = keyring::join_session_keyring(name);
     // Keys that nobody has any more are given back some time after their last user's end.
@@ -85,7 +85,7 @@ pub(super) fn all_cpus() -> Result<(), Failure> {
     }
 }
 
-/// R4: directories of the host, the lock of the state directory, ends of other sockets.
+/// Directories of the host, the lock of the state directory, ends of other sockets.
 pub(super) fn close_others(at: &mut Place, from: u32, keep: [RawFd; 2]) -> Result<(), Failure> {
     for fd in [&mut at.proc, &mut at.null, &mut at.empty] {
         *fd = -1;

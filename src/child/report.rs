@@ -11,139 +11,76 @@ use super::{Place, Script};
 use crate::sync::{self, Frame, Kind, MAX_TEXT};
 use crate::sys::{RawFd, clone, fs};
 
-/// Which call of a step failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-#[allow(missing_docs)]
-pub enum Call {
-    None,
-    Chdir,
-    Chown,
-    Clone,
-    CopyUp,
-    Exec,
-    FsConfig,
-    FsConfigCreate,
-    FsMount,
-    FsOpen,
-    FsPick,
-    FsReconfigure,
-    Gate,
-    Keyctl,
-    Label,
-    Listener,
-    Lookup,
-    MakeDirectory,
-    MakeFile,
-    MakeLink,
-    MakeNode,
-    Mount,
-    MountSetattr,
-    MoveMount,
-    NodeDiffers,
-    NotDevpts,
-    NotNull,
-    NotOnProc,
-    NotProc,
-    OpenSource,
-    OpenTarget,
-    Outside,
-    Read,
-    Receive,
-    Send,
-    Umount,
-    WrongKind,
-    Write,
+/// Numbers that go through the socket, and the words for them.
+macro_rules! calls {
+    ($($name:ident => $words:literal,)*) => {
+        /// Which call of a step failed.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u8)]
+        #[allow(missing_docs)]
+        pub enum Call {
+            $($name,)*
+        }
+
+        impl Call {
+            const ALL: &[Call] = &[$(Call::$name,)*];
+
+            /// Words for the error message; empty where the name of the step says it all.
+            pub fn describe(self) -> &'static str {
+                match self {
+                    $(Call::$name => $words,)*
+                }
+            }
+        }
+    };
+}
+
+calls! {
+    None => "",
+    Chdir => "chdir",
+    Chown => "chown",
+    Clone => "clone3",
+    CopyUp => "copy what the tmpfs covers",
+    Exec => "execve",
+    FsConfig => "fsconfig",
+    FsConfigCreate => "fsconfig: create the file system",
+    FsMount => "fsmount",
+    FsOpen => "fsopen: open the file system type",
+    FsPick => "fspick: nothing is mounted there",
+    FsReconfigure => "fsconfig: change the file system",
+    Gate => "wait for start",
+    Keyctl => "keyctl",
+    Label => "set the SELinux label",
+    Listener => "nobody took the seccomp listener",
+    Lookup => "look up the program",
+    MakeDirectory => "make the directory in the container's root",
+    MakeFile => "make the file in the container's root",
+    MakeLink => "make the link",
+    MakeNode => "mknod",
+    Mount => "mount",
+    MountSetattr => "mount_setattr",
+    MoveMount => "move_mount",
+    NodeDiffers => "something else is already there",
+    NotDevpts => "/dev/pts/ptmx in the container is not that of a devpts",
+    NotNull => "/dev/null of the host is not the null device",
+    NotOnProc => "the target lies on a procfs",
+    NotProc => "only a procfs may be bound to /proc",
+    OpenSource => "open the source",
+    OpenTarget => "open the target in the container's root",
+    Outside => "the directory is outside the container's root",
+    Receive => "hear from the runtime",
+    Send => "tell the runtime",
+    Setns => "setns",
+    Umount => "umount the old root",
+    UmountHost => "umount the host's proc or sysfs",
+    Write => "write",
+    WrongKind => "one of source and target is a directory, the other is not",
 }
 
 impl Call {
-    /// Words for the error message; empty where the name of the step says it all.
-    pub fn describe(self) -> &'static str {
-        match self {
-            Call::None => "",
-            Call::Chdir => "chdir",
-            Call::Chown => "chown",
-            Call::Clone => "clone3",
-            Call::CopyUp => "copy what the tmpfs covers",
-            Call::Exec => "execve",
-            Call::FsConfig => "fsconfig",
-            Call::FsConfigCreate => "fsconfig: create the file system",
-            Call::FsMount => "fsmount",
-            Call::FsOpen => "fsopen: open the file system type",
-            Call::FsPick => "fspick: nothing is mounted there",
-            Call::FsReconfigure => "fsconfig: change the file system",
-            Call::Gate => "wait for start",
-            Call::Keyctl => "keyctl",
-            Call::Label => "set the SELinux label",
-            Call::Listener => "nobody took the seccomp listener",
-            Call::Lookup => "look up the program",
-            Call::MakeDirectory => "make the directory in the container's root",
-            Call::MakeFile => "make the file in the container's root",
-            Call::MakeLink => "make the link",
-            Call::MakeNode => "mknod",
-            Call::Mount => "mount",
-            Call::MountSetattr => "mount_setattr",
-            Call::MoveMount => "move_mount",
-            Call::NodeDiffers => "something else is already there",
-            Call::NotDevpts => "/dev/pts/ptmx in the container is not that of a devpts",
-            Call::NotNull => "/dev/null of the host is not the null device",
-            Call::NotOnProc => "the target lies on a procfs",
-            Call::NotProc => "only a procfs may be bound to /proc",
-            Call::OpenSource => "open the source",
-            Call::OpenTarget => "open the target in the container's root",
-            Call::Outside => "the directory is outside the container's root",
-            Call::Read => "read",
-            Call::Receive => "hear from the runtime",
-            Call::Send => "tell the runtime",
-            Call::Umount => "umount the old root",
-            Call::WrongKind => "one of source and target is a directory, the other is not",
-            Call::Write => "write",
-        }
-    }
-
     /// The inverse of `as u8`, for the parent.
     pub fn from_byte(byte: u8) -> Self {
-        const ALL: [Call; 38] = [
-            Call::None,
-            Call::Chdir,
-            Call::Chown,
-            Call::Clone,
-            Call::CopyUp,
-            Call::Exec,
-            Call::FsConfig,
-            Call::FsConfigCreate,
-            Call::FsMount,
-            Call::FsOpen,
-            Call::FsPick,
-            Call::FsReconfigure,
-            Call::Gate,
-            Call::Keyctl,
-            Call::Label,
-            Call::Listener,
-            Call::Lookup,
-            Call::MakeDirectory,
-            Call::MakeFile,
-            Call::MakeLink,
-            Call::MakeNode,
-            Call::Mount,
-            Call::MountSetattr,
-            Call::MoveMount,
-            Call::NodeDiffers,
-            Call::NotDevpts,
-            Call::NotNull,
-            Call::NotOnProc,
-            Call::NotProc,
-            Call::OpenSource,
-            Call::OpenTarget,
-            Call::Outside,
-            Call::Read,
-            Call::Receive,
-            Call::Send,
-            Call::Umount,
-            Call::WrongKind,
-            Call::Write,
-        ];
-        match ALL.get(byte as usize) {
+        match Call::ALL.get(byte as usize) {
             Some(call) => *call,
             None => Call::None,
         }
@@ -236,7 +173,7 @@ impl Place {
     /// Reports the failure of a step and exits. The parent does the talking as long as it
     /// is there; that the program cannot be executed belongs on the container's own stderr
     /// as well, which is where a container's log shows it.
-    pub(super) fn fail(&mut self, step: usize, failure: Failure, script: &Script) -> ! {
+    pub(super) fn fail(&mut self, failure: Failure, script: &Script) -> ! {
         let mut part = failure.part.into();
         if failure.call == Call::Exec {
             let program = script.candidates.get(self.program);
@@ -249,7 +186,6 @@ impl Place {
             let frame = Frame {
                 kind: Kind::Failed,
                 call: failure.call as u8,
-                step: step as u16,
                 errno: failure.errno as i32,
                 arg: part,
             };

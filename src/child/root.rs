@@ -61,7 +61,7 @@ pub(super) fn open_tree(
 /// root that of the process: there is nothing to pivot, and no old root to unmount.
 pub(super) fn namespace(at: &mut Place, path: &CStr, propagation: u64) -> Result<(), Failure> {
     let namespace = mount::tree_namespace(path).at(Call::OpenSource)?;
-    ns::setns(namespace, ::libc::CLONE_NEWNS as u64).at(Call::Clone)?;
+    ns::setns(namespace, ::libc::CLONE_NEWNS as u64).at(Call::Setns)?;
     fs::close(namespace);
     at.root = open_root()?;
     let attr = MountAttr { propagation, ..NOTHING };
@@ -152,7 +152,7 @@ pub(super) fn chroot(at: &mut Place, unmount: &[CString]) -> Result<(), Failure>
         match mount::umount_detach(path) {
             // Gone with another one, or locked by a user namespace around us.
             Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
-            Err(errno) => return Err(errno).at(Call::Umount),
+            Err(errno) => return Err(errno).at(Call::UmountHost),
         }
     }
     let root = open_root()?;

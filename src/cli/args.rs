@@ -130,8 +130,8 @@ options! {
         detach: bool = switch("detach").letter('d'),
         /// Do not delete the container when its process ends
         keep: bool = switch("keep"),
-        /// Do not become the parent of orphans
-        no_subreaper: bool = switch("no-subreaper"),
+        /// What run always does; for callers that say so
+        no_subreaper: bool = switch("no-subreaper").hidden(),
     }
 }
 

@@ -5,7 +5,6 @@
 pub mod args;
 mod flags;
 mod given;
-pub mod log;
 mod syntax;
 pub mod values;
 pub mod words;

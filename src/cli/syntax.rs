@@ -1,6 +1,6 @@
 //! What may be typed, as data: the flags and arguments of a verb. A command line is read by a look
-//! at these tables; clap shows them as help. To set clap up for one line takes longer than all else
-//! that `rt` computes for a container (docs/performance.md).
+//! at these tables; clap shows them as help. To set clap up for one line was a third of what
+//! `rt` computed for a container (docs/performance.md).
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, Command};

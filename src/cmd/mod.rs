@@ -23,8 +23,9 @@ use serde_json::ser::PrettyFormatter;
 
 use crate::cli::args::Global;
 use crate::cli::words::ListFormat;
-use crate::cli::{Cli, Refused, Verb, log};
+use crate::cli::{Cli, Refused, Verb};
 use crate::error::{Doing, Error, Kind, Result};
+use crate::log;
 use crate::state::Id;
 use crate::sys;
 

@@ -1,4 +1,4 @@
-//! Facts about this machine and this caller, read at most once.
+//! Facts about this machine and this caller.
 
 pub mod cgroup;
 pub mod lsm;

@@ -3,11 +3,12 @@
 
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
 
 use super::protect;
-use crate::child::{self, Call, Op, Script, Step};
+use crate::child::{self, Call, Op, Script};
 use crate::error::{Doing, Error, Result, errno_text};
 use crate::host::mounts;
 use crate::plan::field::Field;
@@ -79,7 +80,7 @@ pub enum Event {
 }
 
 /// Clones. All signals are blocked from here on, in both processes: a signal must find
-/// neither a child without a parent's ear nor a parent without its child (R: lost
+/// neither a child without a parent's ear nor a parent without its child (a lost
 /// SIGCHLD is the classic hang).
 pub fn begin(script: Script, cradle: &Cradle) -> Result<Birth> {
     let proc = open_proc()?;
@@ -127,7 +128,7 @@ fn enter_pid_namespace(target: RawFd, and_return: bool) -> Result<Option<OwnedFd
 }
 
 /// The host's procfs, before anything of a container is near: it must be a whole procfs
-/// with nothing mounted over it (R2).
+/// with nothing mounted over it (CVE-2025-52881).
 pub(super) fn open_proc() -> Result<OwnedFd> {
     let flags = libc::O_PATH | libc::O_DIRECTORY;
     let fd = mem::own(fs::openat(libc::AT_FDCWD, c"/proc", flags, 0).doing(|| "open /proc")?);
@@ -254,8 +255,7 @@ impl Birth {
 
     /// The child is gone without a word: the shared page still says where it was.
     fn death(&self) -> Error {
-        use std::sync::atomic::Ordering::Relaxed;
-        let index = self.page.step.load(Relaxed) as usize;
+        let index = self.step();
         let how = match pidfd::wait(self.pidfd.as_fd(), false) {
             Ok(Some(Exit::Signal(signal))) => format!("was killed by signal {signal}"),
             Ok(Some(Exit::Code(code))) => format!("exited with code {code}"),
@@ -267,18 +267,20 @@ impl Birth {
             .field(&self.script.field(index, Call::None, usize::MAX))
     }
 
+    /// Where in the script it is, or was in the end.
+    fn step(&self) -> usize {
+        self.page.step.load(Ordering::Relaxed) as usize
+    }
+
     /// Turns the numbers of a `Failed` frame into words.
     fn failure(&self, frame: Frame, text: &[u8]) -> Error {
-        let (index, errno) = (frame.step.into(), Errno::from_raw(frame.errno));
+        let (index, errno) = (self.step(), Errno::from_raw(frame.errno));
         let call = Call::from_byte(frame.call);
         if call == Call::Lookup {
             return self.not_found(errno);
         }
         if call == Call::Exec {
-            let name = self.script.argv.strings().next().unwrap_or_default();
-            let error = Error::new(format!("exec {}", name.to_string_lossy()));
-            let error = error.step(self.script.name(index)).errno(errno);
-            return if frame.arg == 1 { error.said_by_child() } else { error };
+            return self.not_executed(errno, frame.arg == 1).step(self.script.name(index));
         }
         let mut what = self.script.describe(index);
         if !call.describe().is_empty() {
@@ -297,18 +299,29 @@ impl Birth {
         {
             return error.hint(mounts::too_revealing(&mount.shown_source()));
         }
-        if call == Call::Exec && self.changes_selinux_label() {
-            return error.hint("the SELinux policy may not let rt start this program with that label; with\n                 noNewPrivileges it needs nnp_transition");
-        }
         match hint(call, errno, self.script.name(index)) {
             Some(hint) => error.hint(hint),
             None => error,
         }
     }
 
+    fn not_executed(&self, errno: Errno, said: bool) -> Error {
+        let name = self.script.argv.strings().next().unwrap_or_default();
+        let mut error = Error::new(format!("exec {}", name.to_string_lossy())).errno(errno);
+        if errno == Errno::EACCES && self.changes_selinux_label() {
+            error = error.hint(
+                "the SELinux policy may not let rt start this program with that label; with \
+                 noNewPrivileges it needs nnp_transition",
+            );
+        }
+        if said { error.said_by_child() } else { error }
+    }
+
     fn changes_selinux_label(&self) -> bool {
-        let is_write = |step: &Step| matches!(&step.op, Op::WriteProc { path, .. } if path.as_c_str() == c"self/attr/exec");
-        self.script.steps.iter().any(is_write)
+        self.script.steps.iter().any(|step| match &step.op {
+            Op::WriteProc { path, .. } => path.as_c_str() == c"self/attr/exec",
+            _ => false,
+        })
     }
 
     /// In the words that engines look for.
@@ -344,7 +357,7 @@ fn hint(call: Call, errno: Errno, step: &str) -> Option<&'static str> {
         ),
         ("mount", Call::FsOpen, Errno::ENODEV) => Some("the kernel does not know this type"),
         ("mount", Call::OpenTarget, Errno::ELOOP) => Some(
-            "links lead round in circles; or this is proc or sysfs, which must be mounted on \
+            "the links form a loop; or this is proc or sysfs, which must be mounted on \
              ordinary directory, without a link on the way",
         ),
         ("console", Call::NotDevpts, _) => Some("mount a devpts at /dev/pts"),

@@ -80,7 +80,7 @@ pub fn exec(request: &Request<'_>) -> Result<Joined> {
     }
     let agent = listener::agent(plan.seccomp.as_ref());
     if agent.is_some() && host.unprivileged {
-        // It would have to be dumpable in sight of the container's processes (R6).
+        // It would have to be dumpable in sight of the container's processes (CVE-2016-9962).
         let text = "exec by an ordinary user into a container with SCMP_ACT_NOTIFY";
         return Err(Error::new(text).detail("not supported: only root can take its listener"));
     }

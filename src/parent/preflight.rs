@@ -72,7 +72,7 @@ fn agent(path: &Path, findings: &mut Findings) {
     findings.refuse_value(&field, path, format!("{}: {why}", listener::NO_AGENT));
 }
 
-/// R10: a restriction that was asked for is applied, or nothing starts.
+/// A restriction that was asked for is applied, or nothing starts.
 fn security_modules(plan: &Plan, process: &Process, findings: &mut Findings) {
     if process.apparmor.is_some() && !lsm::apparmor() {
         findings.refuse(&Field::of("process.apparmorProfile"), "AppArmor is not enabled here");

@@ -15,7 +15,7 @@ use crate::sys::mount::{self, MountAttr, attr};
 use crate::sys::page::CArray;
 use crate::sys::{RawFd, clone, fs, mem};
 
-/// Verbs whose process enters a container.
+/// Verbs whose process always enters a container; `start` asks for itself.
 const ENTERING: [&str; 3] = ["create", "run", "exec"];
 
 /// This process runs from a copy already.
@@ -57,7 +57,7 @@ pub fn ensure() -> Result<()> {
     if fs::is_readonly(exe.as_raw_fd()).doing(|| "look at the mount of rt")? || is_sealed(&exe) {
         PROTECTED.store(true, Relaxed);
         MOUNT.store(kept_open(&exe).unwrap_or(-1), Relaxed);
-        // All that follows needs most of it.
+        // One call instead of a page fault for each page.
         mem::populate_stack();
         return Ok(());
     }

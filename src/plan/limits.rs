@@ -40,7 +40,7 @@ pub struct Affinity {
 pub struct Limits {
     /// Resource limits.
     pub rlimits: Vec<Rlimit>,
-    /// Text for /proc/self/oom_score_adj.
+    /// For /proc/self/oom_score_adj: -1000 to 1000.
     pub oom_score_adj: Option<i32>,
     /// Argument of ioprio_set(2).
     pub io_priority: Option<u16>,

@@ -26,7 +26,7 @@ pub const NEED_NAMESPACE: &str = "needs a new mount namespace in linux.namespace
 /// Parameters by which a mount says its own SELinux context (mount(8), "SELinux").
 pub const CONTEXTS: &[&str] = &["context", "defcontext", "fscontext", "rootcontext"];
 
-/// What may be mounted below /proc: files that lxcfs and its like replace (R3).
+/// What may be mounted below /proc: files that lxcfs and its like replace (CVE-2019-19921).
 const BELOW_PROC: &[&str] = &[
     "proc/cpuinfo",
     "proc/diskstats",
@@ -255,7 +255,7 @@ fn one(
     if !matches!(mount.what, What::FileSystem(_)) {
         copied_attributes(&mut mount, read.names_attributes);
     }
-    // The host's whole tree: read-only for others than its root (R12, CVE-2023-25809).
+    // The host's whole tree: read-only for others than its root (CVE-2023-25809).
     let host_tree = is_new(&["cgroup", "cgroup2"]) && matches!(mount.what, What::Bind { .. });
     let unnamed = mount.attr.clear & attr::RDONLY == 0;
     if host_tree && (around.unprivileged || unnamed && around.namespaces.has(flag::USER)) {
@@ -337,7 +337,7 @@ pub fn clean(path: &Path) -> PathBuf {
     OsString::from_vec(cleaned).into()
 }
 
-/// R3: nothing but a procfs goes on /proc, and below it only harmless files. A bind is
+/// Nothing but a procfs goes on /proc, and below it only harmless files. A bind is
 /// looked at when it is made.
 fn below_proc(mount: &mut Mount, target: &Path, may_be_proc: bool, findings: &mut Findings) {
     let at = mount.field.key("destination");

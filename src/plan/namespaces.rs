@@ -1,6 +1,6 @@
 //! Which namespaces are made, which are joined, and in how many clones.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType as Type, Spec};
 
@@ -254,11 +254,6 @@ pub fn name_of(flag: u64) -> &'static str {
         flag::NET => "net",
         _ => "time",
     }
-}
-
-/// Where the kernel shows this process's own namespace of a kind.
-pub fn own_path(flag: u64) -> PathBuf {
-    Path::new("/proc/self/ns").join(name_of(flag))
 }
 
 #[cfg(test)]

@@ -170,7 +170,7 @@ pub fn exec(plan: &Plan, process: &Process, setup: &ExecSetup) -> Script {
     if setup.keyring.is_some() {
         keyring_label(&mut steps, process);
     }
-    // R6: before the container's processes can see this one.
+    // Before the container's processes can see this one.
     steps.push(Op::Dumpable(false));
     let keep = [setup.init, setup.root.unwrap_or(-1)];
     steps.push(Op::CloseOthers { from: setup.keep_below, keep });
@@ -354,7 +354,7 @@ fn privileges(steps: &mut Steps, plan: &Plan, process: &Process, last: &Last) {
     if let Some(fifo) = last.gate {
         steps.push(Op::Gate(fifo));
     }
-    // A filter may refuse any call but those of the two steps below it.
+    // After the filter only capset(2), prctl(2) and execve(2) are left: all other calls come first.
     steps.push(Op::CloseFrom(last.keep_below));
     steps.push(Op::ResetSignals);
     let seccomp = |privileged: bool| {
@@ -378,7 +378,7 @@ fn privileges(steps: &mut Steps, plan: &Plan, process: &Process, last: &Last) {
     }
 }
 
-/// The plan has refused a NUL already.
+/// The reader of the configuration lets no NUL through.
 fn c_path(path: &std::path::Path) -> CString {
     CString::new(path.as_os_str().as_bytes()).unwrap_or_default()
 }

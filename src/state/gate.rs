@@ -1,5 +1,5 @@
-//! The start gate: a fifo in the state directory. Init keeps it open and blocks in
-//! read(2); `rt start` writes one byte. Whether anybody waits is asked of the kernel:
+//! The start gate: a fifo in the state directory. Init keeps it open and waits in
+//! poll(2); `rt start` writes one byte. Whether anybody waits is asked of the kernel:
 //! to open a fifo for writing without blocking fails when nobody has it open to read.
 
 use std::os::fd::{AsFd, OwnedFd};

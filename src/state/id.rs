@@ -2,7 +2,6 @@
 
 use std::ffi::CString;
 use std::fmt;
-use std::str::FromStr;
 
 use crate::error::{Error, Kind, Result};
 
@@ -48,14 +47,6 @@ impl Id {
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-impl FromStr for Id {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        Id::parse(text)
     }
 }
 

@@ -50,7 +50,7 @@ pub struct Record {
     pub annotations: BTreeMap<String, String>,
     /// The boot during which it was created; in another one nothing of it is alive.
     pub boot_id: String,
-    /// The container's first process; absent until it waits at the gate.
+    /// The container's first process; absent until it is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<Process>,
     /// The `rt` that is creating, or has created, the container.

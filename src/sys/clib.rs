@@ -1,5 +1,5 @@
-//! What the C library does for everybody, asked for so that it costs less at the first time. Parent
-//! only.
+//! realpath(3) and clock_gettime(2) without what their first use sets up: the C library's heap, the
+//! vDSO. Parent only.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;

@@ -2,8 +2,9 @@
 //! place with `unsafe`.
 //!
 //! Two tiers. Most files are *child-safe*: their functions take `&CStr`, raw fds and
-//! integers, allocate nothing, and may run between clone3 and execve. [`alloc`], [`bpf`], [`clib`], [`netlink`],
-//! [`proc`], [`pidfd`], [`statmount`] and [`sock`]'s path functions are for the parent only.
+//! integers, allocate nothing, and may run between clone3 and execve. [`alloc`], [`bpf`], [`clib`],
+//! [`mem`], [`netlink`], [`proc`], [`statmount`], most of [`pidfd`] and all of [`io`] but `poll`
+//! and `pipe` are for the parent only.
 
 pub mod alloc;
 pub mod bpf;

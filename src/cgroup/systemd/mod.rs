@@ -221,7 +221,7 @@ impl Driver for Systemd {
         Ok(Placement::Into(leaf))
     }
 
-    /// [`Driver::adopt`] has done it.
+    /// A slice is guarded by `prepare`, a scope by `adopt`.
     fn guard(&self, _plan: &CgroupPlan, _leaf: BorrowedFd<'_>) -> Result<()> {
         Ok(())
     }

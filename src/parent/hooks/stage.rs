@@ -136,7 +136,7 @@ fn prepare(stage: &Stage<'_>) -> Result<(), (What, Errno)> {
         fs::dup3(from, to, 0).map_err(at(What::Stdio))?;
     }
     fs::dup3(stage.report, REPORT, ::libc::O_CLOEXEC).map_err(at(What::Stdio))?;
-    // Before anything is born in the pid namespace, where it could be looked into (R4, R6).
+    // Before anything is born in the pid namespace, where it could be looked into (CVE-2016-9962).
     fs::close_range(4, u32::MAX, 0).map_err(at(What::Stdio))?;
     // Only now: a change of user clears it.
     die_with_parent().map_err(at(What::Isolate))

@@ -61,7 +61,7 @@ fn comes_from(pid: i32, roots: &BTreeSet<i32>, parents: &BTreeMap<i32, i32>) -> 
     false
 }
 
-/// By descriptor, and only if it is still the process that was seen (R14).
+/// By descriptor, and only if it is still the process that was seen.
 fn kill_one(pid: i32, parents: &BTreeMap<i32, i32>) {
     let Ok(process) = pidfd::open(pid) else { return };
     let same = proc::stat(pid).is_ok_and(|stat| parents.get(&pid) == Some(&stat.parent));

@@ -98,9 +98,8 @@ pub fn plan(
     }
 }
 
-/// The kernel takes no weight of a cgroup that is idle. One that is to be so gets that of its
-/// shares when it is idle no more; and who asks for a weight asks for more than what is left
-/// over.
+/// cpu.weight cannot be written while cpu.idle is 1: a cgroup that becomes idle gets no weight
+/// now, and one that is idle is so no more when a weight is given.
 fn weigh(
     settings: &mut Vec<Setting>,
     given: &LinuxResources,

@@ -18,8 +18,8 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use super::args::Global;
-use super::words::{LogFormat, LogLevel};
+use crate::cli::args::Global;
+use crate::cli::words::{LogFormat, LogLevel};
 use crate::error::{Doing, Error, Result};
 use crate::state::time;
 
