@@ -13,7 +13,7 @@ use ::nix::errno::Errno;
 
 use super::Place;
 use super::report::{At, Call, Detail, Failure};
-use crate::sys::{RawFd, copy, fs};
+use crate::sys::{RawFd, copy, dir, fs};
 
 /// Two descriptors and about 5 KiB of stack for each level.
 const MAX_DEPTH: u32 = 200;
@@ -40,15 +40,15 @@ fn directory(from: RawFd, to: RawFd, detail: &mut Detail, depth: u32) -> Result<
     }
     let mut buffer = [0u8; 4096];
     loop {
-        let length = copy::getdents(from, &mut buffer).at(Call::CopyUp)?;
+        let length = dir::getdents(from, &mut buffer).at(Call::CopyUp)?;
         let filled = match buffer.get(..length) {
             Some(filled) if length > 0 => filled,
             _ => return Ok(()),
         };
-        for name in copy::entries(filled) {
-            let copied = entry(from, to, name, detail, depth);
+        for found in dir::entries(filled) {
+            let copied = entry(from, to, found.name, detail, depth);
             if copied.is_err() {
-                detail.prepend(name.to_bytes());
+                detail.prepend(found.name.to_bytes());
             }
             copied?;
         }

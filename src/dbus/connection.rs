@@ -76,11 +76,6 @@ impl Connection {
         Ok(())
     }
 
-    /// Gives the connection another deadline.
-    pub fn set_deadline(&mut self, deadline: Instant) {
-        self.deadline = deadline;
-    }
-
     /// Makes a call; its serial number. It goes out, with others, when an answer is waited
     /// for.
     pub fn call(&mut self, call: &Call<'_>) -> u32 {

@@ -14,7 +14,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::{Id, StateDir};
 use crate::error::{Doing, Error, Kind, Result};
-use crate::sys;
+use crate::sys::dir;
 
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
@@ -153,25 +153,11 @@ pub(super) fn names(dir: impl AsFd) -> Result<Vec<CString>, Errno> {
     let mut buffer = [0u8; 8192];
     let mut names = Vec::new();
     loop {
-        let length = sys::fs::getdents(fd.as_raw_fd(), &mut buffer)?;
+        let length = dir::getdents(fd.as_raw_fd(), &mut buffer)?;
         if length == 0 {
             return Ok(names);
         }
-        let mut rest = buffer.get(..length).ok_or(Errno::EIO)?;
-        while !rest.is_empty() {
-            let (name, next) = first_name(rest).ok_or(Errno::EIO)?;
-            if name != b"." && name != b".." {
-                names.push(CString::new(name).map_err(|_| Errno::EIO)?);
-            }
-            rest = next;
-        }
+        let filled = buffer.get(..length).ok_or(Errno::EIO)?;
+        names.extend(dir::entries(filled).map(|entry| entry.name.to_owned()));
     }
-}
-
-/// Takes one struct linux_dirent64 off: inode and offset (8 bytes each), the length of
-/// the record (2), the type (1), and the name with its NUL.
-fn first_name(records: &[u8]) -> Option<(&[u8], &[u8])> {
-    let length = usize::from(u16::from_ne_bytes(records.get(16..18)?.try_into().ok()?));
-    let (record, rest) = records.split_at_checked(length)?;
-    Some((record.get(19..)?.split(|byte| *byte == 0).next()?, rest))
 }

@@ -6,28 +6,6 @@ use nix::errno::Errno;
 
 use super::{RawFd, check, check_unit};
 
-/// getdents64(2): raw `struct linux_dirent64`s; [`entries`] takes them apart.
-pub fn getdents(directory: RawFd, buffer: &mut [u8]) -> Result<usize, Errno> {
-    // SAFETY: buffer is as long as said.
-    let answer = unsafe {
-        libc::syscall(libc::SYS_getdents64, directory, buffer.as_mut_ptr(), buffer.len())
-    };
-    check(answer).map(|length| length as usize)
-}
-
-/// The names in what [`getdents`] has filled in, without `.` and `..`.
-pub fn entries(mut filled: &[u8]) -> impl Iterator<Item = &CStr> {
-    /// Bytes before `d_name`: inode, offset, record length, type.
-    const NAME: usize = 8 + 8 + 2 + 1;
-    core::iter::from_fn(move || {
-        let length = usize::from(u16::from_ne_bytes([*filled.get(16)?, *filled.get(17)?]));
-        let (record, rest) = filled.split_at_checked(length)?;
-        filled = rest;
-        CStr::from_bytes_until_nul(record.get(NAME..)?).ok()
-    })
-    .filter(|name| !matches!(name.to_bytes(), b"." | b".."))
-}
-
 /// sendfile(2) from the current offsets; 0 at the end of the file.
 pub fn sendfile(to: RawFd, from: RawFd) -> Result<usize, Errno> {
     /// The most that the kernel does in one call.
@@ -72,23 +50,4 @@ pub fn fsetxattr(fd: RawFd, name: &CStr, value: &[u8]) -> Result<(), Errno> {
     check_unit(unsafe {
         libc::syscall(libc::SYS_fsetxattr, fd, name.as_ptr(), value.as_ptr(), value.len(), 0)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn directory_entries_are_taken_apart() {
-        let directory = super::super::fs::openat(libc::AT_FDCWD, c"/proc/self", libc::O_RDONLY, 0);
-        let directory = directory.expect("open");
-        let mut buffer = [0; 32 * 1024];
-        let length = getdents(directory, &mut buffer).expect("getdents64");
-        super::super::fs::close(directory);
-        let names: Vec<&CStr> = entries(&buffer[..length]).collect();
-        assert!(names.contains(&c"status") && names.contains(&c"ns"), "{names:?}");
-        assert!(!names.contains(&c"."));
-        assert_eq!(entries(&[]).count(), 0);
-        assert_eq!(entries(&[1; 18]).count(), 0);
-    }
 }

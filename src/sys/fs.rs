@@ -247,21 +247,6 @@ pub fn umask(mask: u32) -> u32 {
     unsafe { libc::umask(mask) }
 }
 
-/// F_SETFD: sets or clears `FD_CLOEXEC`.
-pub fn set_cloexec(fd: RawFd, on: bool) -> Result<(), Errno> {
-    let flags = if on { libc::FD_CLOEXEC } else { 0 };
-    // SAFETY: integers only.
-    check_unit(unsafe { libc::syscall(libc::SYS_fcntl, fd, libc::F_SETFD, flags) })
-}
-
-/// The next entries of a directory, as raw struct linux_dirent64 records (getdents64(2)).
-pub fn getdents(fd: RawFd, buffer: &mut [u8]) -> Result<usize, Errno> {
-    // SAFETY: buffer is as long as said.
-    let answer =
-        unsafe { libc::syscall(libc::SYS_getdents64, fd, buffer.as_mut_ptr(), buffer.len()) };
-    check(answer).map(|count| count as usize)
-}
-
 /// renameat2(2) within one directory; fails with `EEXIST` instead of replacing.
 pub fn rename_noreplace(dir: RawFd, from: &CStr, to: &CStr) -> Result<(), Errno> {
     let flags = libc::RENAME_NOREPLACE;

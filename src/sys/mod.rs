@@ -12,6 +12,7 @@ pub mod clib;
 pub mod clone;
 pub mod copy;
 pub mod cred;
+pub mod dir;
 pub mod fs;
 pub mod io;
 pub mod keyring;
