@@ -9,6 +9,7 @@ use ::nix::errno::Errno;
 use ::seccompiler::sock_filter;
 use ::std::ffi::CString;
 use ::std::rc::Rc;
+use ::std::string::String;
 use ::std::vec::Vec;
 
 use super::report::Failure;
@@ -197,6 +198,8 @@ pub enum Op {
     Rlimit {
         /// `RLIMIT_*`.
         resource: u32,
+        /// Its name, for messages.
+        name: String,
         /// Soft limit.
         soft: u64,
         /// Hard limit.
@@ -336,7 +339,9 @@ impl Op {
             Op::Scheduler(attr) => Ok(sched::sched_setattr(attr)?),
             Op::Personality(persona) => Ok(sched::personality(*persona)?),
             Op::Cwd { path, last } => finish::enter_cwd(at, path, *last),
-            Op::Rlimit { resource, soft, hard } => Ok(sched::setrlimit(*resource, *soft, *hard)?),
+            Op::Rlimit { resource, soft, hard, .. } => {
+                Ok(sched::setrlimit(*resource, *soft, *hard)?)
+            }
             Op::OwnStdio { uid } => creds::own_stdio(*uid),
             Op::BoundingSet(keep) => creds::bounding_set(*keep),
             Op::User { uid, gid, groups } => creds::become_user(*uid, *gid, groups.as_deref()),

@@ -104,21 +104,17 @@ fn process(args: &Exec, spec: &Spec) -> Result<(Process, Vec<String>)> {
     let mut env = process.env().clone().unwrap_or_default();
     env.extend(args.env.iter().cloned());
     process.set_env(Some(env));
+    let mut user = process.user().clone();
     if let Some(ids) = args.user {
-        let mut user = process.user().clone();
         user.set_uid(ids.uid);
-        if let Some(gid) = ids.gid {
-            user.set_gid(gid);
-        }
-        process.set_user(user);
+        user.set_gid(ids.gid.unwrap_or(user.gid()));
     }
     if !args.additional_gids.is_empty() {
-        let mut user = process.user().clone();
         let mut groups = user.additional_gids().clone().unwrap_or_default();
         groups.extend(args.additional_gids.iter().map(|gid| gid.0));
         user.set_additional_gids(Some(groups));
-        process.set_user(user);
     }
+    process.set_user(user);
     if args.no_new_privs {
         process.set_no_new_privileges(Some(true));
     }

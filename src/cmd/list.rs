@@ -1,25 +1,16 @@
 //! `rt list`.
 
 use super::print;
+use crate::cli::words::ListFormat;
 use crate::error::{Error, Kind, Result};
 use crate::state::{Container, OciState, StateRoot, Status};
 
-/// How the containers are listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Columns with a heading.
-    Table,
-    /// One line with an array of the objects that `rt state` prints, or `null`.
-    Json,
-    /// Only the ids, one on a line.
-    Quiet,
-}
-
-/// Prints all containers. One with a damaged state is warned about, and the others are
-/// still listed.
-pub fn list(root: &StateRoot, format: Format) -> Result<()> {
+/// Prints all containers: a table, or one line with an array of the objects that `rt state` prints,
+/// or `null`; with `quiet` only the ids, one on a line. One with a damaged state is warned about,
+/// and the others are still listed.
+pub fn list(root: &StateRoot, format: ListFormat, quiet: bool) -> Result<()> {
     let ids = root.list()?;
-    if format == Format::Quiet {
+    if quiet {
         return print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>());
     }
     let mut found: Vec<(Container, Status)> = Vec::with_capacity(ids.len());
@@ -40,13 +31,13 @@ pub fn list(root: &StateRoot, format: Format) -> Result<()> {
         })
         .collect();
     match format {
-        Format::Json if states.is_empty() => print("null\n"),
-        Format::Json => {
+        ListFormat::Json if states.is_empty() => print("null\n"),
+        ListFormat::Json => {
             let text = serde_json::to_string(&states)
                 .map_err(|error| Error::new("print the list").detail(error.to_string()))?;
             print(&(text + "\n"))
         }
-        Format::Table | Format::Quiet => print(&table(&states)),
+        ListFormat::Table => print(&table(&states)),
     }
 }
 

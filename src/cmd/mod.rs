@@ -22,7 +22,6 @@ use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
 
 use crate::cli::args::Global;
-use crate::cli::words::ListFormat;
 use crate::cli::{Cli, Refused, Verb};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::log;
@@ -78,20 +77,9 @@ fn dispatch(global: &Global, verb: Verb) -> Result<ExitCode> {
         Verb::State(args) => {
             state::state(&root::open(global)?, &Id::parse(&args.id)?, args.resources)?;
         }
-        Verb::List(args) => {
-            let format = match args.format {
-                _ if args.quiet => list::Format::Quiet,
-                ListFormat::Table => list::Format::Table,
-                ListFormat::Json => list::Format::Json,
-            };
-            list::list(&root::open_given(global)?, format)?;
-        }
+        Verb::List(args) => list::list(&root::open_given(global)?, args.format, args.quiet)?,
         Verb::Ps(args) => {
-            let format = match args.format {
-                ListFormat::Table => ps::Format::Table,
-                ListFormat::Json => ps::Format::Json,
-            };
-            ps::ps(&root::open(global)?, &Id::parse(&args.id)?, format, &args.options)?;
+            ps::ps(&root::open(global)?, &Id::parse(&args.id)?, args.format, &args.options)?;
         }
         Verb::Pause(args) => pause::pause(&root::open(global)?, &Id::parse(&args.id)?)?,
         Verb::Events(args) => {

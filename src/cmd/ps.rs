@@ -3,20 +3,13 @@
 use std::process::{Command, Stdio};
 
 use super::print;
+use crate::cli::words::ListFormat;
 use crate::error::{Doing, Error, Result};
 use crate::state::{Container, Id, StateRoot};
 
-/// How the processes are listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// The lines of ps(1) about processes of the container.
-    Table,
-    /// One line with an array of pids, or `null`.
-    Json,
-}
-
-/// Prints the processes of a container, by their pids on the host.
-pub fn ps(root: &StateRoot, id: &Id, format: Format, options: &[String]) -> Result<()> {
+/// Prints the processes of a container, by their pids on the host: what ps(1) says of them, or
+/// as one line with an array of pids, or `null`.
+pub fn ps(root: &StateRoot, id: &Id, format: ListFormat, options: &[String]) -> Result<()> {
     let container = Container::load(root, id)?;
     let pids = match container.cgroup()? {
         Some(cgroup) => cgroup.pids()?,
@@ -27,12 +20,12 @@ pub fn ps(root: &StateRoot, id: &Id, format: Format, options: &[String]) -> Resu
         }
     };
     match format {
-        Format::Json if pids.is_empty() => print("null\n"),
-        Format::Json => {
+        ListFormat::Json if pids.is_empty() => print("null\n"),
+        ListFormat::Json => {
             let numbers: Vec<String> = pids.iter().map(i32::to_string).collect();
             print(&format!("[{}]\n", numbers.join(",")))
         }
-        Format::Table => print(&filter(&table(options)?, &pids)?),
+        ListFormat::Table => print(&filter(&table(options)?, &pids)?),
     }
 }
 

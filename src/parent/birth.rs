@@ -23,6 +23,9 @@ use crate::sys::{RawFd, fs, mem, ns, pidfd, signal, sock};
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 const PROC_ROOT_INODE: u64 = 1;
 
+/// Where processes are counted.
+const TOO_MANY: &str = "see pids.max of the cgroups on the way and RLIMIT_NPROC";
+
 /// How the child comes into the world.
 #[derive(Debug, Default)]
 pub struct Cradle {
@@ -161,7 +164,7 @@ fn clone_error(errno: Errno, cradle: &Cradle) -> Error {
             error.hint("not root: add a user namespace with id mappings to config.json")
         }
         Errno::ENOSYS => error.hint("rt needs Linux 5.14 or later"),
-        Errno::EAGAIN => error.hint("see pids.max of the cgroups on the way and RLIMIT_NPROC"),
+        Errno::EAGAIN => error.hint(TOO_MANY),
         _ => error,
     }
 }
@@ -357,7 +360,7 @@ fn hint(call: Call, errno: Errno, step: &str) -> Option<&'static str> {
         ),
         ("mount", Call::FsOpen, Errno::ENODEV) => Some("the kernel does not know this type"),
         ("mount", Call::OpenTarget, Errno::ELOOP) => Some(
-            "the links form a loop; or this is proc or sysfs, which must be mounted on \
+            "the links form a loop; or this is proc or sysfs, which must be mounted on an \
              ordinary directory, without a link on the way",
         ),
         ("console", Call::NotDevpts, _) => Some("mount a devpts at /dev/pts"),
@@ -387,6 +390,7 @@ fn hint(call: Call, errno: Errno, step: &str) -> Option<&'static str> {
         ("write-proc", Call::OpenTarget, Errno::EXDEV) => {
             Some("something is mounted over this part of the host's /proc")
         }
+        ("fork", Call::Clone, Errno::EAGAIN) => Some(TOO_MANY),
         ("bind-root", Call::OpenSource, Errno::EACCES) => {
             Some("root of the user namespace must be able to reach the bundle's rootfs")
         }

@@ -327,7 +327,8 @@ fn privileges(steps: &mut Steps, plan: &Plan, process: &Process, last: &Last) {
     }
     for limit in &limits.rlimits {
         let (resource, soft, hard) = (limit.resource, limit.soft, limit.hard);
-        steps.for_field(Op::Rlimit { resource, soft, hard }, &limit.field);
+        let name = limit.name.clone();
+        steps.for_field(Op::Rlimit { resource, name, soft, hard }, &limit.field);
     }
     steps.at(Op::OwnStdio { uid: creds.uid }, "process.user");
     steps.at(Op::BoundingSet(creds.caps.bounding), "process.capabilities.bounding");

@@ -119,8 +119,8 @@ impl Op {
             Op::Cwd { path, .. } => {
                 format!("chdir to cwd ({:?}) set in config.json failed", shown(path))
             }
-            Op::Rlimit { resource, soft, hard } => {
-                format!("set rlimit {resource} to {soft} (hard {hard})")
+            Op::Rlimit { name, soft, hard, .. } => {
+                format!("set {name} to {soft} (hard {hard})")
             }
             Op::OwnStdio { uid } => format!("give stdio to user {uid}"),
             Op::BoundingSet(_) => "reduce the bounding set".to_owned(),

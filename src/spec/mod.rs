@@ -97,13 +97,7 @@ fn in_known_words(mut violation: Violation) -> Violation {
 
 /// Reads a process from the file given to `rt exec --process`; with the notices.
 pub fn load_process(path: &Path) -> Result<(Process, Vec<String>)> {
-    let doing = || format!("open {}", path.display());
-    let file = open(path).doing(doing)?;
-    // A shell's `--process <(...)` is a pipe.
-    let bytes = match file.metadata().doing(doing)?.file_type().is_fifo() {
-        true => read_stream(file, path)?,
-        false => read(file, path)?,
-    };
+    let bytes = read_given(path)?;
     let name = path.display().to_string();
     let mut notices = Vec::new();
     let mut json = tree::parse(&bytes).map_err(|text| invalid(&name, text))?;
@@ -122,14 +116,7 @@ pub fn load_resources(path: &Path) -> Result<LinuxResources> {
             let file = stdin().as_fd().try_clone_to_owned().doing(|| "read stdin")?;
             read_stream(file.into(), Path::new("stdin"))?
         }
-        false => {
-            let doing = || format!("open {}", path.display());
-            let file = open(path).doing(doing)?;
-            match file.metadata().doing(doing)?.file_type().is_fifo() {
-                true => read_stream(file, path)?,
-                false => read(file, path)?,
-            }
-        }
+        false => read_given(path)?,
     };
     let mut json = tree::parse(&bytes).map_err(|text| invalid(RESOURCES, text))?;
     lenient::resources(&mut json);
@@ -174,6 +161,16 @@ fn invalid(name: &str, what: impl std::fmt::Display) -> Error {
 /// Opens a file of a stranger: a FIFO must not make us wait.
 fn open(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
+}
+
+/// Reads a file named on the command line. A shell's `--process <(...)` is a pipe.
+fn read_given(path: &Path) -> Result<Vec<u8>> {
+    let doing = || format!("open {}", path.display());
+    let file = open(path).doing(doing)?;
+    match file.metadata().doing(doing)?.file_type().is_fifo() {
+        true => read_stream(file, path),
+        false => read(file, path),
+    }
 }
 
 /// Reads a regular file of bounded size. Nothing else has an end for sure.
