@@ -20,6 +20,7 @@ tests! {
     resource_values,
     seccomp_values,
     seccomp_limits,
+    long_lists,
     net_devices,
 }
 
@@ -430,6 +431,32 @@ fn seccomp_limits(c: &Case) {
     let dir = b.set("/linux/seccomp", closed).save();
     c.rt(&["run", "-b", &dir, crate::support::ID]).fails("seccomp");
     c.nothing_left();
+}
+
+/// What grows with the square of these takes minutes, or gigabytes.
+fn long_lists(c: &Case) {
+    let map = |_| json!({"containerID": 0, "hostID": 100_000, "size": 1000});
+    let maps: Vec<_> = (0..3000).map(map).collect();
+    let env: Vec<_> = (0..60_000).map(|n| format!("NAME{n}=x")).chain(["bad".into()]).collect();
+    let device =
+        |n: u32| json!({"path": format!("/dev/{n}/x"), "type": "c", "major": 1, "minor": n});
+    let devices: Vec<_> =
+        (0..20_000).map(device).chain([json!({"path": "x", "type": "p"})]).collect();
+    let user = |b: &mut Bundle| drop(b.user_namespace());
+    let many = Refuse("linux.uidMappings", "at most 340");
+    rows(c, user, vec![(112, "/linux/uidMappings", json!(maps), many)]);
+    let one = Refuse("process.env[60000]", "NAME=value");
+    let rest = Refuse("linux.devices[20000].path", "absolute");
+    rows(
+        c,
+        |_| (),
+        vec![(112, "/process/env", json!(env), one), (112, "/linux/devices", json!(devices), rest)],
+    );
+    let overlapping: Vec<_> = (0..340).map(map).collect();
+    let mut b = c.bundle();
+    b.user_namespace().set("/linux/uidMappings", json!(overlapping));
+    let error = c.create(&b).fails("more").err();
+    assert!(error.len() < 10_000, "{} bytes", error.len());
 }
 
 fn net_devices(c: &Case) {
