@@ -14,12 +14,6 @@ use crate::sync::Kind;
 use crate::sys::fs::{self, RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, openat2};
 use crate::sys::{RawFd, mount, pty};
 
-/// `DEVPTS_SUPER_MAGIC` of `linux/magic.h`.
-const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
-
-/// Leave the group as the `gid=` of the devpts has it.
-const UNCHANGED: u32 = u32::MAX;
-
 pub(super) fn make(
     at: &mut Place,
     size: Option<(u16, u16)>,
@@ -33,7 +27,8 @@ pub(super) fn make(
     if let Some((rows, columns)) = size {
         pty::set_size(slave, rows, columns)?;
     }
-    match fs::fchown(slave, uid, UNCHANGED) {
+    // The group is as the `gid=` of the devpts has it.
+    match fs::fchown(slave, uid, fs::SAME_ID) {
         // An id that the user namespace does not map cannot own anything.
         Ok(()) | Err(Errno::EINVAL | Errno::EPERM) => {}
         Err(errno) => return Err(errno).at(Call::Chown),
@@ -73,7 +68,7 @@ fn open_master(at: &Place) -> Result<RawFd, Failure> {
     fs::close(probe);
     let is_ptmx =
         stat.st_mode & ::libc::S_IFMT == ::libc::S_IFCHR && stat.st_rdev == ::libc::makedev(5, 2);
-    if !is_ptmx || magic != DEVPTS_SUPER_MAGIC {
+    if !is_ptmx || magic != fs::magic::DEVPTS {
         return Err(Failure::new(Call::NotDevpts, Errno::ENODEV));
     }
     let master = openat2(root, path, flags, 0, resolve).at(Call::NotDevpts)?;

@@ -65,7 +65,6 @@ pub(crate) fn drop_to(caps: &Caps) -> Result<(), Failure> {
 /// Only what cannot be a file of somebody else's: pipes, sockets, terminals. /dev/null
 /// and regular files of the host keep their owner (CVE-2026-88265).
 pub(super) fn own_stdio(uid: u32) -> Result<(), Failure> {
-    const UNCHANGED: u32 = u32::MAX;
     for fd in 0..3 {
         let Ok(stat) = fs::fstat(fd) else { continue };
         let takes = match stat.st_mode & ::libc::S_IFMT {
@@ -77,7 +76,7 @@ pub(super) fn own_stdio(uid: u32) -> Result<(), Failure> {
         if !takes || stat.st_uid == uid {
             continue;
         }
-        match fs::fchown(fd, uid, UNCHANGED) {
+        match fs::fchown(fd, uid, fs::SAME_ID) {
             // Best effort: an unmapped owner or a read-only file system stays as it is.
             Ok(()) | Err(Errno::EINVAL | Errno::EPERM | Errno::EROFS) => {}
             Err(errno) => return Err(errno).at(Call::Chown),

@@ -34,19 +34,9 @@ pub(super) fn enter_cwd(at: &mut Place, path: &CStr, last: bool) -> Result<(), F
         other => other.at(Call::Chdir)?,
     }
     at.in_cwd = true;
-    is_inside()
-}
-
-/// Whether the working directory lies below the root.
-#[inline(never)]
-fn is_inside() -> Result<(), Failure> {
-    let mut buffer = [0u8; 4096];
-    match fs::getcwd(&mut buffer) {
-        Ok(cwd) if cwd.first() == Some(&b'/') => Ok(()),
-        // Longer than a path may be, but inside: the kernel found the root on its way up.
-        Err(Errno::ENAMETOOLONG | Errno::ERANGE) => Ok(()),
-        Ok(_) => Err(Failure::new(Call::Outside, Errno::EPERM)),
-        Err(errno) => Err(errno).at(Call::Chdir),
+    match fs::cwd_is_inside() {
+        Err(Errno::EPERM) => Err(Failure::new(Call::Outside, Errno::EPERM)),
+        other => other.at(Call::Chdir),
     }
 }
 

@@ -18,9 +18,6 @@ use crate::sys::fs::{RESOLVE_IN_ROOT, openat2};
 use crate::sys::mount::{self, MountAttr, attr};
 use crate::sys::{RawFd, copy, fs};
 
-/// `PROC_SUPER_MAGIC` of `linux/magic.h`.
-const PROC_SUPER_MAGIC: i64 = 0x9fa0;
-
 /// With `open`, its source is one of the trees that are open already.
 pub(super) fn mount(at: &mut Place, mount: &Mount, open: Option<usize>) -> Result<(), Failure> {
     match &mount.what {
@@ -208,7 +205,7 @@ fn set_attributes(tree: RawFd, mount: &Mount) -> Result<(), Failure> {
 /// The rules for /proc, on the descriptors themselves: a link in the root may lead from an innocent
 /// target to the procfs that an earlier entry mounted.
 fn check_proc(mount: &Mount, tree: RawFd, target: RawFd) -> Result<(), Failure> {
-    let is_proc = |fd: RawFd| fs::fs_magic(fd).map(|magic| magic == PROC_SUPER_MAGIC);
+    let is_proc = |fd: RawFd| fs::fs_magic(fd).map(|magic| magic == fs::magic::PROC);
     if !mount.on_proc && is_proc(target).at(Call::OpenTarget)? {
         return Err(Failure::new(Call::NotOnProc, Errno::EPERM));
     }

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Doing, Result};
-use crate::sys::statmount;
+use crate::sys::{fs, statmount};
 
 /// Directories that the kernel makes to be mounted on. They hide nothing.
 const ALWAYS_EMPTY: &[&str] = &[
@@ -31,9 +31,6 @@ const ALWAYS_EMPTY: &[&str] = &[
 /// How many paths an explanation names.
 const NAMED: usize = 3;
 
-/// `NSFS_MAGIC` of `linux/magic.h`.
-const NSFS_MAGIC: u64 = 0x6e73_6673;
-
 /// Where a proc or sysfs is mounted, innermost first.
 pub fn proc_and_sysfs() -> Result<Vec<CString>> {
     let doing = || "read /proc/self/mountinfo";
@@ -51,7 +48,7 @@ pub fn proc_and_sysfs() -> Result<Vec<CString>> {
 /// is younger (`ELOOP`); what is copied within a namespace leaves it out.
 pub fn keep_mount_namespaces() -> bool {
     let keeps = |mount: &u64| {
-        statmount::magic(*mount) == Ok(NSFS_MAGIC)
+        statmount::magic(*mount) == Ok(fs::magic::NSFS as u64)
             && statmount::root_begins(*mount, b"mnt:[") != Ok(false)
     };
     let (mut numbers, mut last) = ([0; 512], 0);

@@ -344,8 +344,8 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Removes everything in the order opposite to that in which it was made; the error
-    /// of the attempt, which may be explained by what the kernel counted in the cgroup.
+    /// Ends the process first, then removes what it was in; the state goes last, so that
+    /// `delete --force` finds what is left. The error of the attempt, which may be explained by what the kernel counted in the cgroup.
     pub(super) fn take_back(mut self, error: Error) -> Error {
         let error = self.explain(error);
         let clean = |what: &str, result: Result<()>| {

@@ -19,8 +19,7 @@ use crate::sys::page::SharedPage;
 use crate::sys::pidfd::Exit;
 use crate::sys::{RawFd, fs, mem, ns, pidfd, signal, sock};
 
-/// `PROC_SUPER_MAGIC` and the inode number of its root.
-const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+/// The inode number of the root of a procfs.
 const PROC_ROOT_INODE: u64 = 1;
 
 /// Where processes are counted.
@@ -137,7 +136,7 @@ pub(super) fn open_proc() -> Result<OwnedFd> {
     let fd = mem::own(fs::openat(libc::AT_FDCWD, c"/proc", flags, 0).doing(|| "open /proc")?);
     let magic = fs::fs_magic(fd.as_raw_fd()).doing(|| "look at /proc")?;
     let inode = fs::fstat(fd.as_raw_fd()).doing(|| "look at /proc")?.st_ino;
-    if magic != PROC_SUPER_MAGIC || inode != PROC_ROOT_INODE {
+    if magic != fs::magic::PROC || inode != PROC_ROOT_INODE {
         return Err(Error::new("/proc is not a proc file system").hint("mount one there"));
     }
     Ok(fd)

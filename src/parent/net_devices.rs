@@ -49,7 +49,8 @@ pub fn move_in(devices: &[NetDevice], pid: i32) -> Result<Moved> {
     // This process has one thread, and is back before it does anything else.
     ns::setns(namespace.as_raw_fd(), flag::NET).doing(doing)?;
     let netlink = Netlink::open();
-    ns::setns(host.namespace.as_raw_fd(), flag::NET).doing(|| "leave it again")?;
+    ns::setns(host.namespace.as_raw_fd(), flag::NET)
+        .doing(|| "return to the host's network namespace")?;
     let container = Side { namespace, netlink: netlink.doing(doing)? };
     let mut moved = Moved { host, container, devices: Vec::new() };
     for device in devices {

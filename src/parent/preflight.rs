@@ -22,9 +22,6 @@ use crate::plan::notify;
 use crate::plan::process::Process;
 use crate::sys::{fs as files, mem, ns};
 
-/// `NSFS_MAGIC` of `linux/magic.h`.
-const NSFS_MAGIC: i64 = 0x6e73_6673;
-
 /// Looks at everything; the namespace files, which are opened on the way.
 pub fn check(plan: &Plan, process: &Process) -> Result<Vec<OwnedFd>> {
     let mut findings = Findings::default();
@@ -100,7 +97,7 @@ fn open_namespace(joined: &Joined, findings: &mut Findings) -> Option<OwnedFd> {
     let path = findings.c_string(&joined.field, joined.path.as_os_str().as_bytes());
     let open = |flags: i32| files::openat(libc::AT_FDCWD, &path, flags, 0).map(mem::own);
     let opened = open(libc::O_PATH).and_then(|probe| {
-        if files::fs_magic(probe.as_raw_fd())? != NSFS_MAGIC {
+        if files::fs_magic(probe.as_raw_fd())? != files::magic::NSFS {
             return Err(Errno::EINVAL);
         }
         let file = open(libc::O_RDONLY)?;

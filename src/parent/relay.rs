@@ -28,8 +28,8 @@ pub(super) struct Relay<'a> {
     /// As long as somebody has the terminal open, reading it does not fail; a process
     /// that closes it and opens it again, as init systems do, changes nothing.
     slave: Option<OwnedFd>,
-    stdin: Copy<'a>,
-    stdout: Copy<'a>,
+    stdin: Stdio<'a>,
+    stdout: Stdio<'a>,
     /// From stdin to the terminal.
     typed: Flow,
     /// From the terminal to stdout.
@@ -55,8 +55,8 @@ impl<'a> Relay<'a> {
         let relay = Relay {
             master,
             slave: Some(slave),
-            stdin: Copy::of(stdin, libc::O_RDONLY)?,
-            stdout: Copy::of(stdout, libc::O_WRONLY)?,
+            stdin: Stdio::of(stdin, libc::O_RDONLY)?,
+            stdout: Stdio::of(stdout, libc::O_WRONLY)?,
             typed: Flow::new(),
             shown: Flow::new(),
             began: false,
@@ -246,34 +246,34 @@ impl Flow {
 
 /// stdin or stdout. `O_NONBLOCK` would hold for all who share the open file, the caller's
 /// shell among them: where blocking is possible the file is opened a second time.
-enum Copy<'a> {
+enum Stdio<'a> {
     Own(OwnedFd),
     Shared(BorrowedFd<'a>),
 }
 
-impl<'a> Copy<'a> {
+impl<'a> Stdio<'a> {
     fn of(fd: BorrowedFd<'a>, access: i32) -> Result<Self, Errno> {
         let kind = fs::fstat(fd.as_raw_fd())?.st_mode & libc::S_IFMT;
         let is_terminal = kind == libc::S_IFCHR && pty::size(fd.as_raw_fd()).is_ok();
         if kind != libc::S_IFIFO && !is_terminal {
-            return Ok(Copy::Shared(fd));
+            return Ok(Stdio::Shared(fd));
         }
         let path = format!("/proc/self/fd/{}\0", fd.as_raw_fd());
         let path =
             std::ffi::CStr::from_bytes_with_nul(path.as_bytes()).map_err(|_| Errno::EINVAL)?;
         let flags = access | libc::O_NONBLOCK | libc::O_NOCTTY;
         match fs::openat(libc::AT_FDCWD, path, flags, 0) {
-            Ok(copy) => Ok(Copy::Own(mem::own(copy))),
+            Ok(copy) => Ok(Stdio::Own(mem::own(copy))),
             // Of another user, or its other end is gone. poll(2) has to do then.
-            Err(Errno::EACCES | Errno::EPERM | Errno::ENXIO | Errno::EIO) => Ok(Copy::Shared(fd)),
+            Err(Errno::EACCES | Errno::EPERM | Errno::ENXIO | Errno::EIO) => Ok(Stdio::Shared(fd)),
             Err(errno) => Err(errno),
         }
     }
 
     fn raw(&self) -> RawFd {
         match self {
-            Copy::Own(fd) => fd.as_raw_fd(),
-            Copy::Shared(fd) => fd.as_raw_fd(),
+            Stdio::Own(fd) => fd.as_raw_fd(),
+            Stdio::Shared(fd) => fd.as_raw_fd(),
         }
     }
 }

@@ -23,13 +23,10 @@ pub struct Process {
     pub inode: Option<u64>,
 }
 
-/// `PID_FS_MAGIC` of linux/magic.h.
-const PID_FS_MAGIC: i64 = 0x5049_4446;
-
 /// What tells this process from every other of this boot, if the kernel can.
 fn inode(pidfd: &OwnedFd) -> Result<Option<u64>, Errno> {
     match fs::fs_magic(pidfd.as_raw_fd()) {
-        Ok(PID_FS_MAGIC) => {}
+        Ok(fs::magic::PIDFS) => {}
         // A SELinux policy may be older than pidfs.
         Ok(_) | Err(Errno::EACCES) => return Ok(None),
         Err(errno) => return Err(errno),

@@ -18,6 +18,18 @@ pub const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
 /// No mount point is crossed.
 pub const RESOLVE_NO_XDEV: u64 = 0x01;
 
+/// For [`fchown`]: the id stays.
+pub const SAME_ID: u32 = u32::MAX;
+
+/// Types of file systems, as [`fs_magic`] tells them (`linux/magic.h`).
+#[allow(missing_docs)]
+pub mod magic {
+    pub const DEVPTS: i64 = 0x1cd1;
+    pub const NSFS: i64 = 0x6e73_6673;
+    pub const PIDFS: i64 = 0x5049_4446;
+    pub const PROC: i64 = 0x9fa0;
+}
+
 /// openat2(2). `flags` are `O_*`; `O_CLOEXEC` is always added.
 pub fn openat2(
     dir: RawFd,
@@ -129,6 +141,20 @@ pub fn fs_magic(fd: RawFd) -> Result<i64, Errno> {
     // The type of the field differs between C libraries.
     #[allow(clippy::unnecessary_cast)]
     fstatfs(fd).map(|stat| stat.f_type as i64)
+}
+
+/// Whether the working directory lies below the root; `EPERM` if not. One that does not would be
+/// a door to the host (CVE-2024-21626).
+#[inline(never)]
+pub fn cwd_is_inside() -> Result<(), Errno> {
+    let mut buffer = [0u8; 4096];
+    match getcwd(&mut buffer) {
+        Ok(cwd) if cwd.first() == Some(&b'/') => Ok(()),
+        // Longer than a path may be, but inside: the kernel found the root on its way up.
+        Err(Errno::ENAMETOOLONG | Errno::ERANGE) => Ok(()),
+        Ok(_) => Err(Errno::EPERM),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Whether the mount behind `fd` is read-only.

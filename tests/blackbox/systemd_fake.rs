@@ -45,7 +45,7 @@ fn a_silent_systemd_is_given_up(c: &Case) {
     });
     let started = Instant::now();
     let cmd = rt_cmd(c, &["create", "-b", &bundle(c).save(), ID]).seconds(60);
-    let out = cmd.run().fails("nothing after 30 s; see systemctl list-jobs");
+    let out = cmd.run().fails("nothing after 30 s; see `systemctl list-jobs`");
     assert!(out.err().contains("wait for systemd at /run/systemd/private"), "{}", out.err());
     assert!((29..45).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
     c.nothing_left();

@@ -219,7 +219,7 @@ impl Manager {
             Failure::Broken(match errno {
                 Errno::ETIMEDOUT => error
                     .detail(format!("nothing after {} s", PATIENCE.as_secs()))
-                    .hint("see systemctl list-jobs, and whether systemd is well"),
+                    .hint("see `systemctl list-jobs` and `systemctl is-system-running`"),
                 errno => error.errno(errno),
             })
         })?;
@@ -250,9 +250,9 @@ fn unreachable(instance: Instance, failures: &[(Address, Errno)]) -> Error {
         .map(|(address, errno)| format!("{address}: {}", crate::error::errno_text(*errno)))
         .collect();
     match instance {
-        Instance::System => {
-            Error::new("connect to systemd").detail(text.join(", ")).hint("see whether it is well")
-        }
+        Instance::System => Error::new("connect to systemd")
+            .detail(text.join(", "))
+            .hint("see `systemctl is-system-running`"),
         Instance::User => {
             let detail = match failures.is_empty() {
                 true => "neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set".to_owned(),

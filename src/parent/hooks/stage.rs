@@ -131,7 +131,7 @@ fn prepare(stage: &Stage<'_>) -> Result<(), (What, Errno)> {
         enter_container(join)?;
     }
     fs::chdir(&stage.cwd).map_err(at(What::Chdir))?;
-    check_cwd().map_err(at(What::Chdir))?;
+    fs::cwd_is_inside().map_err(at(What::Chdir))?;
     for (from, to) in [(stage.stdin, 0), (stage.output, 1), (stage.output, 2)] {
         fs::dup3(from, to, 0).map_err(at(What::Stdio))?;
     }
@@ -163,18 +163,6 @@ fn enter_container(join: &Join) -> Result<(), (What, Errno)> {
     cred::setresuid(0).map_err(|errno| (What::BecomeRoot, errno))?;
     // The kernel decides anew at a change of user.
     cred::set_dumpable(false).map_err(|errno| (What::Isolate, errno))
-}
-
-/// A working directory out of the root's reach would be a door to the host (CVE-2024-21626).
-fn check_cwd() -> Result<(), Errno> {
-    let mut buffer = [0u8; 4096];
-    match fs::getcwd(&mut buffer) {
-        Ok(cwd) if cwd.first() == Some(&b'/') => Ok(()),
-        // Longer than a path may be, but inside: the kernel found the root on its way up.
-        Err(Errno::ENAMETOOLONG | Errno::ERANGE) => Ok(()),
-        Ok(_) => Err(Errno::EPERM),
-        Err(errno) => Err(errno),
-    }
 }
 
 /// From here on nobody waits for us when `rt`, or the stage, is killed.

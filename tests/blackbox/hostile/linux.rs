@@ -442,7 +442,9 @@ fn long_lists(c: &Case) {
         |n: u32| json!({"path": format!("/dev/{n}/x"), "type": "c", "major": 1, "minor": n});
     let devices: Vec<_> =
         (0..20_000).map(device).chain([json!({"path": "x", "type": "p"})]).collect();
-    let user = |b: &mut Bundle| drop(b.user_namespace());
+    let user = |b: &mut Bundle| {
+        b.user_namespace();
+    };
     let many = Refuse("linux.uidMappings", "at most 340");
     rows(c, user, vec![(112, "/linux/uidMappings", json!(maps), many)]);
     let one = Refuse("process.env[60000]", "NAME=value");
