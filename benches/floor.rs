@@ -98,7 +98,7 @@ fn main() {
     let cgroup = files::File::open(path).expect("open the cgroup");
     let (ours, theirs) = io::pipe().expect("make a pipe");
     let (started, starting) = io::pipe().expect("make a pipe");
-    match clone::clone3(NAMESPACES as u64, false, Some(cgroup.as_raw_fd())).expect("clone3") {
+    match clone::clone3(NAMESPACES as u64, None, Some(cgroup.as_raw_fd())).expect("clone3") {
         Side::Child => {
             fs::close(theirs.as_raw_fd());
             let go_on = safe.then_some(ours.as_raw_fd());

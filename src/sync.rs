@@ -7,7 +7,7 @@
 //!    | ------------- ack ------------> |
 //!    | <------------ Maps ------------ |  new user namespace: write uid_map, gid_map
 //!    | ------------- ack ------------> |
-//!    | <--- Born (pidfd) ------------- |  only with a stage, which is gone: the real child
+//!    | <------------ Born ------------ |  only with a stage, which is gone: the real child
 //!    | <--------- NetDevices --------- |  move devices of the host into my namespace
 //!    | ------------- ack ------------> |
 //!    | <--- Source(n) ---------------- |  user namespace: open what I cannot reach
@@ -49,7 +49,7 @@ pub enum Kind {
     Console = 4,
     /// All is done that can be done before the program is wanted.
     Ready = 5,
-    /// The first word of the real child, whom a stage has made; the frame carries its pidfd.
+    /// The first word of the real child, whom a stage has made; its pid is in the shared page.
     Born = 6,
     /// A step failed.
     Failed = 7,

@@ -13,7 +13,7 @@ use super::report::{At, Call, Failure};
 use crate::sync::Kind;
 use crate::sys::clone::{self, Side};
 use crate::sys::fs::{self, RESOLVE_BENEATH, RESOLVE_NO_XDEV, openat2};
-use crate::sys::{RawFd, io, keyring, pidfd, sched};
+use crate::sys::{RawFd, io, keyring, sched};
 
 /// The procfs is the one that the parent opened on the host; nothing mounted over a part
 /// of it is followed (CVE-2025-52881).
@@ -30,7 +30,7 @@ pub(crate) fn write_proc(proc: RawFd, path: &CStr, value: &[u8]) -> Result<(), F
 
 /// The stage's last act. `CLONE_PARENT` makes the new process a child of the runtime.
 pub(super) fn fork(at: &mut Place, namespaces: u64) -> Result<(), Failure> {
-    match clone::clone3(namespaces, true, None).at(Call::Clone)? {
+    match clone::clone3(namespaces, Some(&at.page.pid), None).at(Call::Clone)? {
         Side::Child => introduce(at),
         Side::Parent { .. } => clone::exit(0),
     }
@@ -38,16 +38,13 @@ pub(super) fn fork(at: &mut Place, namespaces: u64) -> Result<(), Failure> {
 
 /// Only children are born in a pid namespace that was joined (pid_namespaces(7)).
 pub(super) fn enter_pid_namespace(at: &mut Place) -> Result<(), Failure> {
-    clone::reborn().at(Call::Clone)?;
+    clone::reborn(&at.page.pid).at(Call::Clone)?;
     introduce(at)
 }
 
-/// The runtime learns of a new process by its pidfd, before anything else that it says.
+/// The runtime learns of a new process before anything else that it says.
 fn introduce(at: &mut Place) -> Result<(), Failure> {
-    let pidfd = pidfd::open_own().at(Call::Clone)?;
-    at.tell(Kind::Born, 0, Some(pidfd))?;
-    fs::close(pidfd);
-    Ok(())
+    at.tell(Kind::Born, 0, None)
 }
 
 /// The caller's keyring would be shared with the container (keyrings(7)). Kernels without

@@ -96,7 +96,7 @@ pub fn begin(script: Script, cradle: &Cradle) -> Result<Birth> {
     let cgroup = cradle.cgroup.as_ref().map(AsRawFd::as_raw_fd);
     // The words of runc's log for these stages, which people and tools look for.
     tracing::debug!("nsexec container setup: clone3, namespaces {:#x}", cradle.namespaces);
-    let side = clone::clone3(cradle.namespaces, false, cgroup);
+    let side = clone::clone3(cradle.namespaces, None, cgroup);
     let (pid, pidfd) = match side {
         Ok(Side::Child) => {
             let link = theirs.as_raw_fd();
@@ -188,8 +188,8 @@ impl Birth {
             (Kind::Source, _) => Ok(Event::Source(frame.arg as u32)),
             (Kind::Hooks, _) => Ok(Event::Hooks),
             (Kind::Console, Some(master)) => Ok(Event::Console(master, frame.arg as u32)),
-            (Kind::Born, Some(pidfd)) if self.stage => {
-                self.adopt(pidfd)?;
+            (Kind::Born, _) if self.stage => {
+                self.adopt()?;
                 self.listen()
             }
             (Kind::Ready, _) => {
@@ -235,12 +235,17 @@ impl Birth {
     }
 
     /// The stage has made the real child, once, and exits.
-    fn adopt(&mut self, pidfd: OwnedFd) -> Result<()> {
+    fn adopt(&mut self) -> Result<()> {
+        let doing = || "find the child of the stage";
         self.stage = false;
+        self.pid = self.page.pid.load(Ordering::Relaxed) as i32;
+        let pidfd = pidfd::open(self.pid).doing(doing)?;
+        // The page is shared: whoever writes there from inside can name nobody else.
+        if !pidfd::is_child(pidfd.as_fd()).doing(doing)? {
+            return Err(Errno::ECHILD).doing(doing);
+        }
         let stage = std::mem::replace(&mut self.pidfd, pidfd);
-        pidfd::wait(stage.as_fd(), false).doing(|| "wait for the stage")?;
-        self.pid = pidfd::pid(self.pidfd.as_fd()).doing(|| "find the child of the stage")?;
-        Ok(())
+        pidfd::wait(stage.as_fd(), false).doing(|| "wait for the stage").map(drop)
     }
 
     /// Kills and reaps.

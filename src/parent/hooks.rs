@@ -221,7 +221,7 @@ impl Running {
             rights,
         };
         let cgroup = rights.and_then(|rights| rights.cgroup.as_ref()).map(AsRawFd::as_raw_fd);
-        match clone::clone3(0, false, cgroup)? {
+        match clone::clone3(0, None, cgroup)? {
             Side::Child => stage::enter(&mut stage),
             Side::Parent { pid, pidfd } => Ok(Running {
                 stage: mem::own(pidfd),

@@ -142,7 +142,7 @@ fn user_namespace(map: &IdMap, child: BorrowedFd<'_>) -> Result<OwnedFd> {
         return open(pid);
     };
     let (ours, theirs) = crate::sys::io::pipe().doing(|| "make a pipe")?;
-    let side = clone::clone3(flag::USER, false, None);
+    let side = clone::clone3(flag::USER, None, None);
     let (pid, process) = match side.doing(|| "make a user namespace for an idmapped mount")? {
         Side::Child => {
             // Until the other end is closed, or its process gone.

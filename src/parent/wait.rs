@@ -115,7 +115,7 @@ mod tests {
         };
         let (argv, mut envp) = (list(&["sh", "-c", script]), list(&["PATH=/usr/bin:/bin"]));
         let _blocked = Blocked::all().expect("blocked");
-        match clone::clone3(0, false, None).expect("cloned") {
+        match clone::clone3(0, None, None).expect("cloned") {
             Side::Child => {
                 if let Some(slave) = terminal {
                     let _ = cred::setsid();

@@ -3,6 +3,7 @@
 use core::arch::asm;
 use core::ffi::{CStr, c_char};
 use core::mem::size_of;
+use core::sync::atomic::AtomicU32;
 
 use nix::errno::Errno;
 
@@ -11,6 +12,9 @@ use super::{RawFd, check};
 
 /// `CLONE_INTO_CGROUP` of `linux/sched.h`.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// A child of our parent, whose pid is stored.
+const SIBLING: u64 = (libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID) as u64;
 
 /// struct clone_args of clone3(2).
 #[repr(C)]
@@ -46,21 +50,27 @@ pub enum Side {
 /// Clones this process.
 ///
 /// `namespaces` are `CLONE_NEW*` flags; with `sibling` the new process becomes a child of
-/// our parent (`CLONE_PARENT`); `cgroup` is a directory of cgroup2 to be born in.
+/// our parent (`CLONE_PARENT`), and its pid is stored there before it runs; `cgroup` is a
+/// directory of cgroup2 to be born in.
 ///
 /// The caller must have one thread only: locks held by another would stay locked for
 /// ever in the child.
-pub fn clone3(namespaces: u64, sibling: bool, cgroup: Option<RawFd>) -> Result<Side, Errno> {
+pub fn clone3(
+    namespaces: u64,
+    sibling: Option<&AtomicU32>,
+    cgroup: Option<RawFd>,
+) -> Result<Side, Errno> {
     let mut pidfd: RawFd = -1;
     let mut args = CloneArgs {
         flags: namespaces | libc::CLONE_PIDFD as u64,
         pidfd: &raw mut pidfd as u64,
         // CLONE_PARENT takes the exit signal of the caller and refuses one of its own.
-        exit_signal: if sibling { 0 } else { libc::SIGCHLD as u64 },
+        exit_signal: if sibling.is_some() { 0 } else { libc::SIGCHLD as u64 },
         ..CloneArgs::default()
     };
-    if sibling {
-        args.flags |= libc::CLONE_PARENT as u64;
+    if let Some(pid) = sibling {
+        args.flags |= SIBLING;
+        args.parent_tid = pid.as_ptr() as u64;
     }
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
@@ -78,11 +88,15 @@ pub fn clone3(namespaces: u64, sibling: bool, cgroup: Option<RawFd>) -> Result<S
 
 /// Goes on as another process: a sibling, in the namespaces that this one has chosen for its
 /// children (pid_namespaces(7)). It takes over all memory; the old process is gone, with code 0.
+/// The new pid, as the pid namespace of the old process has it, is stored before it runs.
 ///
 /// The caller must have one thread only.
-pub fn reborn() -> Result<(), Errno> {
-    let args =
-        CloneArgs { flags: (libc::CLONE_PARENT | libc::CLONE_VM) as u64, ..CloneArgs::default() };
+pub fn reborn(pid: &AtomicU32) -> Result<(), Errno> {
+    let args = CloneArgs {
+        flags: SIBLING | libc::CLONE_VM as u64,
+        parent_tid: pid.as_ptr() as u64,
+        ..CloneArgs::default()
+    };
     let (mut answer, length) = (libc::SYS_clone3, size_of::<CloneArgs>());
     // SAFETY: args has the layout of struct clone_args. Both processes have this stack: the old
     // one ends without another look at it.

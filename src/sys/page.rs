@@ -19,6 +19,8 @@ pub struct SharedPage {
     pub listener: AtomicU32,
     /// 1 when the listener has been taken out of the child.
     pub taken: AtomicU32,
+    /// The pid of the process that a stage has made, as our pid namespace has it.
+    pub pid: AtomicU32,
 }
 
 impl SharedPage {

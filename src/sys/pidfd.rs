@@ -39,14 +39,6 @@ pub fn open(pid: i32) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// pidfd_open(2) of this process: child-safe.
-pub fn open_own() -> Result<RawFd, Errno> {
-    // SAFETY: no arguments.
-    let pid = unsafe { libc::getpid() };
-    // SAFETY: integers only.
-    check_fd(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
-}
-
 /// pidfd_send_signal(2); signal 0 only asks whether the process is there.
 pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
     let none = ptr::null::<libc::siginfo_t>();
@@ -73,6 +65,19 @@ pub fn pid(pidfd: BorrowedFd<'_>) -> Result<i32, Errno> {
         Some(pid @ 1..) => Ok(pid),
         Some(_) => Err(Errno::ESRCH),
         None => Err(Errno::EINVAL),
+    }
+}
+
+/// Whether it is a child of ours, dead or alive.
+pub fn is_child(pidfd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let (id, options) = (pidfd.as_raw_fd() as libc::id_t, libc::WEXITED | libc::WNOHANG);
+    // SAFETY: info is a whole siginfo_t.
+    let answer =
+        unsafe { libc::waitid(libc::P_PIDFD, id, info.as_mut_ptr(), options | libc::WNOWAIT) };
+    match check_unit(answer.into()) {
+        Err(Errno::ECHILD) => Ok(false),
+        other => other.map(|()| true),
     }
 }
 

@@ -89,7 +89,7 @@ pub(super) fn enter(stage: &mut Stage<'_>) -> ! {
         report(stage.report, what, errno as i32);
         clone::exit(1);
     }
-    match clone::clone3(0, false, None) {
+    match clone::clone3(0, None, None) {
         Ok(Side::Child) => become_hook(stage),
         Ok(Side::Parent { pidfd, .. }) => supervise(pidfd),
         Err(errno) => report(REPORT, What::Fork, errno as i32),

@@ -144,7 +144,7 @@ fn container(namespaces: i32) -> Option<(OwnedFd, OwnedFd)> {
     let (ready, ready_writer) = io::pipe().expect("a pipe");
     let (end_fd, writer) = (end.as_raw_fd(), end_writer.as_raw_fd());
     let (ready_fd, go) = (ready.as_raw_fd(), ready_writer.as_raw_fd());
-    match clone::clone3(namespaces as u64, false, None) {
+    match clone::clone3(namespaces as u64, None, None) {
         Ok(Side::Child) => {
             for fd in [writer, ready_fd] {
                 crate::sys::fs::close(fd);
