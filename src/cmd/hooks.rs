@@ -4,6 +4,7 @@
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
+use crate::plan::findings::Findings;
 use crate::plan::hooks::{self, Hooks};
 use crate::state::Container;
 
@@ -27,9 +28,9 @@ pub(super) fn hooks_of(container: &Container) -> Result<Hooks> {
 fn parse(bytes: &[u8]) -> Result<Hooks> {
     let document: Document = serde_json::from_slice(bytes)
         .map_err(|error| Error::new("cannot be read").detail(error.to_string()))?;
-    let mut violations = Vec::new();
-    let hooks = hooks::plan(document.hooks.as_ref(), &mut violations);
-    if violations.is_empty() { Ok(hooks) } else { Err(Error::invalid(&violations)) }
+    let mut findings = Findings::default();
+    let hooks = hooks::plan(document.hooks.as_ref(), &mut findings);
+    findings.into_result().map(|_| hooks)
 }
 
 #[cfg(test)]

@@ -5,6 +5,9 @@ use std::ffi::CString;
 use super::field::{Field, Violation};
 use crate::error::{Error, Result};
 
+/// The longest argument or environment string of execve(2), with its NUL.
+const MAX_ARG_STRLEN: usize = 131_072;
+
 /// Collects every violation, so that the user learns of all of them at once.
 #[derive(Debug, Default)]
 pub struct Findings {
@@ -42,6 +45,34 @@ impl Findings {
             self.refuse(field, "holds a NUL byte");
             CString::default()
         })
+    }
+
+    /// Strings for execve(2), with their places in the list.
+    pub fn exec_strings<'a>(
+        &mut self,
+        field: &Field,
+        list: impl Iterator<Item = (usize, &'a String)>,
+    ) -> Vec<CString> {
+        let mut strings = Vec::with_capacity(list.size_hint().0);
+        for (index, text) in list {
+            let at = field.at(index);
+            if text.len() >= MAX_ARG_STRLEN {
+                let reason = format!("too long: {} bytes, execve(2) takes 131071", text.len());
+                self.refuse(&at, reason);
+            }
+            strings.push(self.c_string(&at, text.as_str()));
+        }
+        strings
+    }
+
+    /// Refuses what is not `NAME=value`. A name without a value would be taken from the caller's
+    /// environment by some programs (CVE-2021-3602).
+    pub fn check_environment(&mut self, field: &Field, given: &[String]) {
+        for (index, entry) in given.iter().enumerate() {
+            if entry.split_once('=').is_none_or(|(name, _)| name.is_empty()) {
+                self.refuse_value(&field.at(index), entry, "must be NAME=value");
+            }
+        }
     }
 
     /// The violations as one error, or nothing.

@@ -8,10 +8,8 @@ use std::time::Duration;
 
 use oci_spec::runtime::{Hook as SpecHook, Hooks as SpecHooks};
 
-use super::field::{Field, Violation};
-
-/// The longest argument or environment string of execve(2) (`MAX_ARG_STRLEN`).
-const MAX_STRING: usize = 131_072;
+use super::field::Field;
+use super::findings::Findings;
 
 /// When a hook runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,12 +120,12 @@ impl Hooks {
 }
 
 /// Reads `hooks`.
-pub fn plan(hooks: Option<&SpecHooks>, violations: &mut Vec<Violation>) -> Hooks {
+pub fn plan(hooks: Option<&SpecHooks>, findings: &mut Findings) -> Hooks {
     let Some(hooks) = hooks else { return Hooks::default() };
     let mut list = |kind: Kind, given: &Option<Vec<SpecHook>>| {
         let field = Field::of("hooks").key(kind.key());
         let given = given.iter().flatten().enumerate();
-        given.map(|(index, hook)| plan_hook(hook, field.at(index), violations)).collect()
+        given.map(|(index, hook)| plan_hook(hook, field.at(index), findings)).collect()
     };
     // Engines still write prestart: the NVIDIA toolkit in its legacy mode, for one.
     #[allow(deprecated)]
@@ -142,57 +140,29 @@ pub fn plan(hooks: Option<&SpecHooks>, violations: &mut Vec<Violation>) -> Hooks
     }
 }
 
-fn plan_hook(hook: &SpecHook, field: Field, violations: &mut Vec<Violation>) -> Hook {
+fn plan_hook(hook: &SpecHook, field: Field, findings: &mut Findings) -> Hook {
     let path_field = field.key("path");
     if !hook.path().is_absolute() {
-        violations.push(Violation::value(
-            path_field.clone(),
-            hook.path(),
-            "must be an absolute path",
-        ));
+        findings.refuse_value(&path_field, hook.path(), "must be an absolute path");
     }
-    let path = c_string(&path_field, hook.path().as_os_str().as_bytes(), violations);
-    let given = hook.args().as_deref().unwrap_or_default();
-    let args = match given {
+    let path = findings.c_string(&path_field, hook.path().as_os_str().as_bytes());
+    let args = match hook.args().as_deref().unwrap_or_default() {
         [] => vec![path.clone()],
-        given => strings(given, &field.key("args"), violations),
+        given => findings.exec_strings(&field.key("args"), given.iter().enumerate()),
     };
+    let env_field = field.key("env");
     let given = hook.env().as_deref().unwrap_or_default();
-    for (index, entry) in given.iter().enumerate() {
-        if entry.split_once('=').is_none_or(|(name, _)| name.is_empty()) {
-            let field = field.key("env").at(index);
-            violations.push(Violation::value(field, entry, "must be NAME=value"));
-        }
-    }
-    let env = strings(given, &field.key("env"), violations);
+    findings.check_environment(&env_field, given);
+    let env = findings.exec_strings(&env_field, given.iter().enumerate());
     let timeout = hook.timeout().and_then(|seconds| match u64::try_from(seconds) {
         Ok(seconds @ 1..) => Some(Duration::from_secs(seconds)),
         _ => {
             let reason = "must be greater than zero, in seconds";
-            violations.push(Violation::value(field.key("timeout"), seconds, reason));
+            findings.refuse_value(&field.key("timeout"), seconds, reason);
             None
         }
     });
     Hook { path, args, env, timeout, field }
-}
-
-fn strings(list: &[String], field: &Field, violations: &mut Vec<Violation>) -> Vec<CString> {
-    let mut strings = Vec::with_capacity(list.len());
-    for (index, text) in list.iter().enumerate() {
-        strings.push(c_string(&field.at(index), text.as_bytes(), violations));
-    }
-    strings
-}
-
-fn c_string(field: &Field, bytes: &[u8], violations: &mut Vec<Violation>) -> CString {
-    if bytes.len() >= MAX_STRING {
-        let reason = format!("too long: {} bytes, execve(2) takes 131071", bytes.len());
-        violations.push(Violation::new(field.clone(), reason));
-    }
-    CString::new(bytes).unwrap_or_else(|_| {
-        violations.push(Violation::new(field.clone(), "holds a NUL byte"));
-        CString::default()
-    })
 }
 
 #[cfg(test)]
@@ -201,9 +171,9 @@ mod tests {
 
     fn planned(json: &str) -> (Hooks, Vec<String>) {
         let hooks = serde_json::from_str(json).expect("hooks");
-        let mut violations = Vec::new();
-        let hooks = plan(Some(&hooks), &mut violations);
-        (hooks, violations.iter().map(|v| v.field.to_string()).collect())
+        let mut findings = Findings::default();
+        let hooks = plan(Some(&hooks), &mut findings);
+        (hooks, findings.violations.iter().map(|v| v.field.to_string()).collect())
     }
 
     #[test]

@@ -187,7 +187,7 @@ fn read(spec: &Spec, opts: &Opts<'_>, findings: &mut Findings) -> Plan {
         intel_rdt: intel_rdt::plan(spec, opts.id, findings),
         seccomp: seccomp_filter(spec, findings),
         mount_label,
-        hooks: hooks::plan(spec.hooks().as_ref(), &mut findings.violations),
+        hooks: hooks::plan(spec.hooks().as_ref(), findings),
         cgroup: cgroup(spec, opts, findings),
         delegation: delegation::plan(&namespaces, &mounts, uid, asked.leaf, findings),
         notifies: notify_socket.is_some(),

@@ -14,9 +14,6 @@ use super::limits::{self, Limits};
 /// Where a program is looked for when the environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The longest argument or environment string of execve(2) (`MAX_ARG_STRLEN`).
-const MAX_STRING: usize = 131_072;
-
 /// A process to be started in a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Process {
@@ -110,7 +107,7 @@ fn args(process: &SpecProcess, field: &Field, findings: &mut Findings) -> Vec<CS
     } else if given[0].is_empty() {
         findings.refuse_value(&field.at(0), "", "must name a program to start");
     }
-    strings(given.iter().enumerate(), field, findings)
+    findings.exec_strings(field, given.iter().enumerate())
 }
 
 fn env(
@@ -120,36 +117,14 @@ fn env(
     findings: &mut Findings,
 ) -> Vec<CString> {
     let given = process.env().as_deref().unwrap_or_default();
-    for (index, entry) in given.iter().enumerate() {
-        // A name without a value would be taken from the caller's environment by some
-        // programs (CVE-2021-3602): here it is an error.
-        if entry.split_once('=').is_none_or(|(name, _)| name.is_empty()) {
-            findings.refuse_value(&field.at(index), entry, "must be NAME=value");
-        }
-    }
+    findings.check_environment(field, given);
     // The last one of a name counts.
     let mut names = BTreeSet::new();
     let all = given.iter().enumerate().chain(extra.iter().map(|entry| (given.len(), entry)));
     let mut kept: Vec<_> = all.collect();
     kept.reverse();
     kept.retain(|(_, entry)| names.insert(entry.split('=').next()));
-    strings(kept.into_iter().rev(), field, findings)
-}
-
-fn strings<'a>(
-    list: impl Iterator<Item = (usize, &'a String)>,
-    field: &Field,
-    findings: &mut Findings,
-) -> Vec<CString> {
-    let mut strings = Vec::new();
-    for (index, text) in list {
-        if text.len() >= MAX_STRING {
-            let reason = format!("too long: {} bytes, execve(2) takes 131071", text.len());
-            findings.refuse_value(&field.at(index), text, reason);
-        }
-        strings.push(findings.c_string(&field.at(index), text.as_str()));
-    }
-    strings
+    findings.exec_strings(field, kept.into_iter().rev())
 }
 
 /// A name with a slash is a path; any other is looked for in PATH, where an empty part
