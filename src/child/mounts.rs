@@ -23,7 +23,9 @@ pub(super) fn mount(at: &mut Place, mount: &Mount, open: Option<usize>) -> Resul
     match &mount.what {
         What::Bind { source, recursive } => {
             let tree = match (mount.source_of_parent, open.and_then(|slot| at.trees.get(slot))) {
-                (Some(number), _) => at.ask(Kind::Source, number.into())?.fd,
+                (Some(number), _) => {
+                    at.ask(Kind::Source, number.into())?.fd.ok_or(Errno::EBADMSG)?
+                }
                 (None, Some(tree)) => *tree,
                 (None, None) => {
                     mount::clone_tree(::libc::AT_FDCWD, source, *recursive).at(Call::OpenSource)?

@@ -78,28 +78,8 @@ impl<'a> Attempt<'a> {
             self.container.dir.open_gate_for_init()
         });
         let gate = gate.transpose()?;
-        let mut cradle = Cradle { return_to_own: true, ..Cradle::default() };
-        let awaits_cgroup = matches!(placement, Placement::Later);
-        if let Placement::Into(cgroup) = placement {
-            cradle.cgroup = Some(cgroup);
-        }
-        if gate.is_some() && self.container.record.agent.is_some() {
-            cradle.page = Some(self.container.dir.make_listener_page()?);
-        }
-        let mut setup = self.joins(&files, &mut cradle, gate.as_ref())?;
-        setup.tree_namespace = host.tree_namespaces && sources::tree_namespace(self.plan);
-        if setup.tree_namespace {
-            cradle.namespaces &= !flag::MOUNT;
-        }
-        setup.unprivileged = host.unprivileged;
-        setup.keyring = self.container.record.keyring();
-        setup.awaits_cgroup = awaits_cgroup;
-        if awaits_cgroup {
-            cradle.namespaces &= !flag::CGROUP;
-        }
-        let namespaces = &self.plan.namespaces;
-        setup.oom_score_by_parent = limits::oom_score_is_ours(namespaces, host.unprivileged);
-        if namespaces.has(flag::USER) {
+        let (cradle, setup) = self.cradle_and_setup(host, placement, &files, gate.as_ref())?;
+        if self.plan.namespaces.has(flag::USER) {
             limits::raise_hard(&self.process.limits.rlimits);
         }
         let script = script::init(self.plan, self.process, &setup);
@@ -119,7 +99,7 @@ impl<'a> Attempt<'a> {
             driver.guard(plan, leaf.as_fd())?;
         }
         // A stage will give the container another first process, and systemd its cgroup.
-        if !self.plan.namespaces.needs_stage() && !awaits_cgroup {
+        if !self.plan.namespaces.needs_stage() && !setup.awaits_cgroup {
             self.know_init()?;
         }
 
@@ -157,33 +137,60 @@ impl<'a> Attempt<'a> {
         Resctrl::host().prepare(plan, &record)
     }
 
-    /// Who joins and makes which namespaces: see `Namespaces::needs_stage`.
-    fn joins(
+    /// How the child is born, and what it is given: see `Namespaces::needs_stage` for who joins
+    /// and makes which namespaces.
+    fn cradle_and_setup(
         &self,
+        host: &Host,
+        placement: Placement,
         files: &[OwnedFd],
-        cradle: &mut Cradle,
         gate: Option<&OwnedFd>,
-    ) -> Result<InitSetup> {
+    ) -> Result<(Cradle, InitSetup)> {
         let namespaces = &self.plan.namespaces;
         let stage = namespaces.needs_stage();
-        cradle.namespaces = if stage { 0 } else { namespaces.new };
+        let awaits_cgroup = matches!(placement, Placement::Later);
+        let tree_namespace = host.tree_namespaces && sources::tree_namespace(self.plan);
+        let mut new = if stage { 0 } else { namespaces.new };
+        // These are made by the child itself, when it is root of its user namespace, ...
         if namespaces.is_new(flag::USER) {
-            // It is made by root of the new user namespace: see `plan::script`.
-            cradle.namespaces &= !flag::IPC;
+            new &= !flag::IPC;
         }
+        // ... of the root alone, and when its cgroup is there.
+        if tree_namespace {
+            new &= !flag::MOUNT;
+        }
+        if awaits_cgroup {
+            new &= !flag::CGROUP;
+        }
+        let mut pid_namespace = None;
         let mut joins = Vec::new();
         for (joined, file) in namespaces.joined.iter().zip(files) {
             if joined.flag == flag::PID && !stage {
-                cradle.pid_namespace = Some(file.as_raw_fd());
+                pid_namespace = Some(file.as_raw_fd());
             } else {
                 let (fd, field) = (file.as_raw_fd(), joined.field.clone());
                 joins.push(OpenNamespace { fd, flag: joined.flag, field });
             }
         }
-        let keep_below = 3 + self.request.passed.count;
-        let unmount = if self.plan.no_pivot { mounts::proc_and_sysfs()? } else { Vec::new() };
-        let gate = gate.map(AsRawFd::as_raw_fd);
-        Ok(InitSetup { joins, gate, keep_below, unmount, ..InitSetup::default() })
+        let has_listener = gate.is_some() && self.container.record.agent.is_some();
+        let page = has_listener.then(|| self.container.dir.make_listener_page()).transpose()?;
+        let cgroup = match placement {
+            Placement::Into(cgroup) => Some(cgroup),
+            _ => None,
+        };
+        let cradle = Cradle { namespaces: new, cgroup, pid_namespace, page, return_to_own: true };
+        let setup = InitSetup {
+            joins,
+            keyring: self.container.record.keyring(),
+            gate: gate.map(AsRawFd::as_raw_fd),
+            keep_below: 3 + self.request.passed.count,
+            unmount: if self.plan.no_pivot { mounts::proc_and_sysfs()? } else { Vec::new() },
+            tree_namespace,
+            unprivileged: host.unprivileged,
+            awaits_cgroup,
+            oom_score_by_parent: limits::oom_score_is_ours(namespaces, host.unprivileged),
+        };
+        Ok((cradle, setup))
     }
 
     fn serve(&mut self, host: &Host) -> Result<()> {

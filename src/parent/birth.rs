@@ -179,7 +179,7 @@ impl Birth {
             tracing::debug!("init: closing the pipe to signal completion: execve, or its end");
             return Ok(Event::Gone);
         };
-        let fd = (fd >= 0).then(|| mem::own(fd));
+        let fd = fd.map(mem::own);
         tracing::debug!("the child says: {:?} {}", frame.kind, frame.arg);
         match (frame.kind, fd) {
             (Kind::Cgroup, _) => Ok(Event::Cgroup),

@@ -1,18 +1,17 @@
 //! Sockets that carry file descriptors (unix(7)). [`send`] and [`receive`] are child-safe.
 
 use core::mem::{MaybeUninit, size_of};
-use core::ptr;
 
 use nix::errno::Errno;
 
 use super::{RawFd, check_unit};
 
-/// How many descriptors one message may carry here.
-pub const MAX_FDS: usize = 3;
+/// Of one descriptor.
+const SIZE: u32 = size_of::<RawFd>() as u32;
 
-/// Control buffer for [`MAX_FDS`] descriptors, aligned as cmsghdr wants it.
+/// Control buffer for one descriptor: a header and an int, in units of 8 bytes (cmsg(3)).
 #[repr(C, align(8))]
-struct Control([u8; 64]);
+struct Control([u8; 24]);
 
 /// A connected pair of `SOCK_SEQPACKET` sockets, close-on-exec.
 pub fn pair() -> Result<(RawFd, RawFd), Errno> {
@@ -25,19 +24,15 @@ pub fn pair() -> Result<(RawFd, RawFd), Errno> {
     Ok((fds[0], fds[1]))
 }
 
-/// Sends one message with up to [`MAX_FDS`] descriptors. Never raises SIGPIPE.
-pub fn send(socket: RawFd, bytes: &[u8], fds: &[RawFd]) -> Result<(), Errno> {
+/// Sends one message, with a descriptor where there is one. Never raises SIGPIPE.
+pub fn send(socket: RawFd, bytes: &[u8], fd: Option<RawFd>) -> Result<(), Errno> {
     let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    let mut control = Control([0; 64]);
+    let mut control = Control([0; 24]);
     let mut message = empty_message(&mut part);
-    if !fds.is_empty() {
-        let size = u32::try_from(size_of_val(fds)).map_err(|_| Errno::EINVAL)?;
+    if let Some(fd) = fd {
         message.msg_control = control.0.as_mut_ptr().cast();
         // SAFETY: pure arithmetic.
-        message.msg_controllen = unsafe { libc::CMSG_SPACE(size) } as _;
-        if fds.len() > MAX_FDS {
-            return Err(Errno::EINVAL);
-        }
+        message.msg_controllen = unsafe { libc::CMSG_SPACE(SIZE) } as _;
         // SAFETY: msg_control and msg_controllen describe `control`.
         let header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
         // SAFETY: the buffer has room for one header, and is zeroed.
@@ -45,11 +40,11 @@ pub fn send(socket: RawFd, bytes: &[u8], fds: &[RawFd]) -> Result<(), Errno> {
         header.cmsg_level = libc::SOL_SOCKET;
         header.cmsg_type = libc::SCM_RIGHTS;
         // SAFETY: pure arithmetic.
-        header.cmsg_len = unsafe { libc::CMSG_LEN(size) } as _;
+        header.cmsg_len = unsafe { libc::CMSG_LEN(SIZE) } as _;
         // SAFETY: the header is followed by room for its data.
         let data = unsafe { libc::CMSG_DATA(header) };
-        // SAFETY: CMSG_SPACE(size) bytes were set aside, and size is that of fds.
-        unsafe { ptr::copy_nonoverlapping(fds.as_ptr().cast::<u8>(), data, size as usize) };
+        // SAFETY: CMSG_SPACE(SIZE) bytes were set aside.
+        unsafe { data.cast::<RawFd>().write_unaligned(fd) };
     }
     loop {
         // SAFETY: message describes live buffers.
@@ -61,14 +56,17 @@ pub fn send(socket: RawFd, bytes: &[u8], fds: &[RawFd]) -> Result<(), Errno> {
     }
 }
 
-/// Receives one message; how long it was, and the descriptors (-1 where there was none).
-/// A length of 0 is the end: the other side is gone.
-pub fn receive(socket: RawFd, bytes: &mut [u8]) -> Result<(usize, [RawFd; MAX_FDS]), Errno> {
+/// Receives one message; how long it was, and the descriptor that came with it. A length of 0
+/// is the end: the other side is gone. More descriptors than one are closed by the kernel, and
+/// an error.
+pub fn receive(socket: RawFd, bytes: &mut [u8]) -> Result<(usize, Option<RawFd>), Errno> {
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-    let mut control = Control([0; 64]);
+    let mut control = Control([0; 24]);
     let mut message = empty_message(&mut part);
     message.msg_control = control.0.as_mut_ptr().cast();
-    message.msg_controllen = control.0.len() as _;
+    // Not CMSG_SPACE, whose padding would take a second one.
+    // SAFETY: pure arithmetic.
+    message.msg_controllen = unsafe { libc::CMSG_LEN(SIZE) } as _;
     let length = loop {
         // SAFETY: message describes live buffers.
         let answer = unsafe { libc::recvmsg(socket, &raw mut message, libc::MSG_CMSG_CLOEXEC) };
@@ -77,24 +75,25 @@ pub fn receive(socket: RawFd, bytes: &mut [u8]) -> Result<(usize, [RawFd; MAX_FD
             other => break other? as usize,
         }
     };
-    let mut fds = [-1; MAX_FDS];
+    let mut fd = None;
     // SAFETY: the kernel has filled msg_control and msg_controllen.
     let header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
     // SAFETY: null, or a header inside the control buffer.
     if let Some(found) = unsafe { header.as_ref() }
         && (found.cmsg_level, found.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS)
     {
-        // SAFETY: pure arithmetic.
-        let overhead = unsafe { libc::CMSG_LEN(0) } as usize;
-        // The type of the field differs between C libraries.
-        #[allow(clippy::unnecessary_cast)]
-        let size = (found.cmsg_len as usize - overhead).min(size_of::<[RawFd; MAX_FDS]>());
         // SAFETY: the header is followed by its data.
         let data = unsafe { libc::CMSG_DATA(header) };
-        // SAFETY: at most the size of fds is copied, and the kernel wrote that much.
-        unsafe { ptr::copy_nonoverlapping(data, fds.as_mut_ptr().cast::<u8>(), size) };
+        // SAFETY: the kernel passes one descriptor at least; it wrote that much.
+        fd = Some(unsafe { data.cast::<RawFd>().read_unaligned() });
     }
-    Ok((length, fds))
+    if message.msg_flags & libc::MSG_CTRUNC != 0 {
+        if let Some(fd) = fd {
+            super::fs::close(fd);
+        }
+        return Err(Errno::EBADMSG);
+    }
+    Ok((length, fd))
 }
 
 fn empty_message(part: &mut libc::iovec) -> libc::msghdr {
