@@ -178,7 +178,7 @@ impl<'a> Attempt<'a> {
             Placement::Into(cgroup) => Some(cgroup),
             _ => None,
         };
-        let cradle = Cradle { namespaces: new, cgroup, pid_namespace, page, return_to_own: true };
+        let cradle = Cradle { namespaces: new, cgroup, pid_namespace, page };
         let setup = InitSetup {
             joins,
             keyring: self.container.record.keyring(),

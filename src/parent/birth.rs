@@ -32,13 +32,11 @@ pub struct Cradle {
     pub namespaces: u64,
     /// The cgroup to be born in.
     pub cgroup: Option<OwnedFd>,
-    /// A pid namespace to be born in: its file, or the pidfd of a process in it.
+    /// The file of a pid namespace to be born in.
     pub pid_namespace: Option<RawFd>,
     /// The file behind the page that is shared with the child, where another `rt` has to
     /// find it again.
     pub page: Option<OwnedFd>,
-    /// Later children are to be born in our own pid namespace again.
-    pub return_to_own: bool,
 }
 
 /// A process between clone3 and execve.
@@ -91,8 +89,7 @@ pub fn begin(script: Script, cradle: &Cradle) -> Result<Birth> {
     let page = cradle.page.as_ref().map(AsRawFd::as_raw_fd);
     let page = SharedPage::map(page).doing(|| "map a shared page")?;
     let mask = signal::set_mask(signal::Mask::ALL).doing(|| "block signals")?;
-    let enter = |target| enter_pid_namespace(target, cradle.return_to_own);
-    let restore = cradle.pid_namespace.map(enter).transpose()?;
+    let own_pid_namespace = cradle.pid_namespace.map(enter_pid_namespace).transpose()?;
     let cgroup = cradle.cgroup.as_ref().map(AsRawFd::as_raw_fd);
     // The words of runc's log for these stages, which people and tools look for.
     tracing::debug!("nsexec container setup: clone3, namespaces {:#x}", cradle.namespaces);
@@ -113,7 +110,7 @@ pub fn begin(script: Script, cradle: &Cradle) -> Result<Birth> {
     };
     drop(theirs);
     tracing::debug!("child process in init(): pid {pid}, {} steps to do", script.steps.len());
-    if let Some(own) = restore.flatten() {
+    if let Some(own) = own_pid_namespace {
         ns::setns(own.as_raw_fd(), flag::PID).doing(|| "return to the own pid namespace")?;
     }
     let stage = script.steps.iter().any(|step| step.op.ends_stage());
@@ -121,10 +118,10 @@ pub fn begin(script: Script, cradle: &Cradle) -> Result<Birth> {
     Ok(Birth { script, link: ours, page, pid, pidfd, mask, stage, ready: false })
 }
 
-/// Has children born in another pid namespace; the file of our own, to return by.
-fn enter_pid_namespace(target: RawFd, and_return: bool) -> Result<Option<OwnedFd>> {
-    let open = || fs::openat(libc::AT_FDCWD, c"/proc/self/ns/pid", libc::O_RDONLY, 0);
-    let own = and_return.then(open).transpose().doing(|| "open /proc/self/ns/pid")?.map(mem::own);
+/// Has the next child born in another pid namespace; the file of our own, to return by.
+fn enter_pid_namespace(target: RawFd) -> Result<OwnedFd> {
+    let own = fs::openat(libc::AT_FDCWD, c"/proc/self/ns/pid", libc::O_RDONLY, 0);
+    let own = own.map(mem::own).doing(|| "open /proc/self/ns/pid")?;
     ns::setns(target, flag::PID).doing(|| "join the pid namespace")?;
     Ok(own)
 }
