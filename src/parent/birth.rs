@@ -1,29 +1,26 @@
 //! The clone, and the conversation with the child until it is ready (see
 //! [`crate::sync`]).
 
+mod failure;
+
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
 
+use self::failure::clone_error;
 use super::protect;
-use crate::child::{self, Call, Op, Script};
-use crate::error::{Doing, Error, Result, errno_text};
-use crate::host::mounts;
-use crate::plan::field::Field;
+use crate::child::{self, Script};
+use crate::error::{Doing, Error, Result};
 use crate::plan::namespaces::flag;
 use crate::sync::{self, Frame, Kind};
 use crate::sys::clone::{self, Side};
 use crate::sys::page::SharedPage;
-use crate::sys::pidfd::Exit;
 use crate::sys::{RawFd, fs, mem, ns, pidfd, signal, sock};
 
 /// The inode number of the root of a procfs.
 const PROC_ROOT_INODE: u64 = 1;
-
-/// Where processes are counted.
-const TOO_MANY: &str = "see pids.max of the cgroups on the way and RLIMIT_NPROC";
 
 /// How the child comes into the world.
 #[derive(Debug, Default)]
@@ -139,32 +136,6 @@ pub(super) fn open_proc() -> Result<OwnedFd> {
     Ok(fd)
 }
 
-fn clone_error(errno: Errno, cradle: &Cradle) -> Error {
-    let what = match errno {
-        Errno::EBUSY if cradle.cgroup.is_some() => {
-            "clone3: adding pid of the new process to cgroups of the container"
-        }
-        _ => "clone3 for a process of the container",
-    };
-    let error = Error::new(what).step("clone").errno(errno);
-    match errno {
-        Errno::ENOSPC => error.hint("see /proc/sys/user/max_*_namespaces"),
-        Errno::EBUSY if cradle.cgroup.is_some() => {
-            error.hint("the cgroup has controllers for its children, so it cannot hold processes")
-        }
-        Errno::EACCES if cradle.cgroup.is_some() => error.hint(
-            "a user may put a process only from one cgroup of theirs into another: do this in a \
-             service of the user's systemd, as with systemd-run --user --scope",
-        ),
-        Errno::EPERM if cradle.namespaces & flag::USER == 0 => {
-            error.hint("not root: add a user namespace with id mappings to config.json")
-        }
-        Errno::ENOSYS => error.hint("rt needs Linux 5.14 or later"),
-        Errno::EAGAIN => error.hint(TOO_MANY),
-        _ => error,
-    }
-}
-
 impl Birth {
     /// The next thing that the child wants.
     pub fn listen(&mut self) -> Result<Event> {
@@ -255,146 +226,5 @@ impl Birth {
             Ok(_) | Err(Errno::ECHILD) => Ok(()),
             Err(errno) => Err(errno).doing(|| "reap the child"),
         }
-    }
-
-    /// The child is gone without a word: the shared page still says where it was.
-    fn death(&self) -> Error {
-        let index = self.step();
-        let how = match pidfd::wait(self.pidfd.as_fd(), false) {
-            Ok(Some(Exit::Signal(signal))) => format!("was killed by signal {signal}"),
-            Ok(Some(Exit::Code(code))) => format!("exited with code {code}"),
-            _ => "is gone".to_owned(),
-        };
-        let step = self.script.describe(index);
-        Error::new(format!("{step}: container init {how} meanwhile"))
-            .step(self.script.name(index))
-            .field(&self.script.field(index, Call::None, usize::MAX))
-    }
-
-    /// Where in the script it is, or was in the end.
-    fn step(&self) -> usize {
-        self.page.step.load(Ordering::Relaxed) as usize
-    }
-
-    /// Turns the numbers of a `Failed` frame into words.
-    fn failure(&self, frame: Frame, text: &[u8]) -> Error {
-        let (index, errno) = (self.step(), Errno::from_raw(frame.errno));
-        let call = Call::from_byte(frame.call);
-        if call == Call::Lookup {
-            return self.not_found(errno);
-        }
-        if call == Call::Exec {
-            return self.not_executed(errno, frame.arg == 1).step(self.script.name(index));
-        }
-        let mut what = self.script.describe(index);
-        if !call.describe().is_empty() {
-            what += ": ";
-            what += call.describe();
-        }
-        let field = self.script.field(index, call, frame.arg as usize);
-        let mut error = Error::new(what).step(self.script.name(index)).field(&field).errno(errno);
-        // The kernel's messages start with a level: `e tmpfs: Bad value for 'size'`.
-        let text = String::from_utf8_lossy(text);
-        if let Some(said) = text.trim().get(2..).filter(|said| !said.is_empty()) {
-            error = error.detail(said);
-        }
-        if let (Call::FsMount, Errno::EPERM, Some(Op::Mount { mount, .. })) =
-            (call, errno, self.script.op(index))
-        {
-            return error.hint(mounts::too_revealing(&mount.shown_source()));
-        }
-        match hint(call, errno, self.script.name(index)) {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }
-    }
-
-    fn not_executed(&self, errno: Errno, said: bool) -> Error {
-        let name = self.script.argv.strings().next().unwrap_or_default();
-        let mut error = Error::new(format!("exec {}", name.to_string_lossy())).errno(errno);
-        if errno == Errno::EACCES && self.changes_selinux_label() {
-            error = error.hint(
-                "the SELinux policy may not let rt start this program with that label; with \
-                 noNewPrivileges it needs nnp_transition",
-            );
-        }
-        if said { error.said_by_child() } else { error }
-    }
-
-    fn changes_selinux_label(&self) -> bool {
-        self.script.steps.iter().any(|step| match &step.op {
-            Op::WriteProc { path, .. } => path.as_c_str() == c"self/attr/exec",
-            _ => false,
-        })
-    }
-
-    /// In the words that engines look for.
-    fn not_found(&self, errno: Errno) -> Error {
-        let name = self.script.argv.strings().next().unwrap_or_default().to_string_lossy();
-        let why = match errno {
-            Errno::ENOENT if !name.contains('/') => "executable file not found in $PATH".to_owned(),
-            Errno::EISDIR => format!("is a directory: {}", errno_text(Errno::EACCES)),
-            errno => errno_text(errno),
-        };
-        Error::new(format!("exec: {name:?}: {why}"))
-            .step("find-program")
-            .field(&Field::of("process.args"))
-    }
-}
-
-/// What the person can do, where it is known.
-fn hint(call: Call, errno: Errno, step: &str) -> Option<&'static str> {
-    match (step, call, errno) {
-        ("mount", Call::FsOpen | Call::FsConfigCreate, Errno::EPERM) => Some(
-            "the kernel lets only root of the machine mount this type, or root of the user \
-             namespace that the network, pid, ipc or cgroup namespace belongs to",
-        ),
-        ("mount", Call::MountSetattr, Errno::EPERM) => {
-            Some("the host has attributes on the source's mount that a user namespace keeps locked")
-        }
-        ("mount", Call::FsPick | Call::MountSetattr, Errno::EINVAL) => {
-            Some("only a mount point can be changed")
-        }
-        ("mount", Call::OpenSource, Errno::EINVAL) => Some(
-            "in a user namespace a tree with mounts below it can only be bound as a whole, with \
-             what they cover: use rbind",
-        ),
-        ("mount", Call::FsOpen, Errno::ENODEV) => Some("the kernel does not know this type"),
-        ("mount", Call::OpenTarget, Errno::ELOOP) => Some(
-            "the links form a loop; or this is proc or sysfs, which must be mounted on an \
-             ordinary directory, without a link on the way",
-        ),
-        ("console", Call::NotDevpts, _) => Some("mount a devpts at /dev/pts"),
-        ("user", _, Errno::EPERM) => {
-            Some("the user namespace forbids setgroups(2), or lacks the ids")
-        }
-        ("keyring", _, Errno::EDQUOT) => Some(
-            "the user has too many keys: see /proc/sys/kernel/keys/maxkeys and maxbytes, or use \
-             --no-new-keyring",
-        ),
-        ("cpu-affinity", _, Errno::EINVAL) => {
-            Some("none of these processors is online and in the container's cpuset")
-        }
-        ("memory-policy", _, Errno::EINVAL) => {
-            Some("the machine, or the container's cpuset, does not have these nodes")
-        }
-        ("scheduler", _, Errno::EPERM) => Some(
-            "this policy, or a lower nice value, needs CAP_SYS_NICE on the host; a deadline \
-             process scheduler can't be used together with AllowedCPUs (resources.cpu.cpus)",
-        ),
-        ("capabilities", _, Errno::EPERM) => {
-            Some("the runtime does not have all of these capabilities itself")
-        }
-        ("rlimit", _, Errno::EPERM) => {
-            Some("raising a hard limit needs CAP_SYS_RESOURCE on the host")
-        }
-        ("write-proc", Call::OpenTarget, Errno::EXDEV) => {
-            Some("something is mounted over this part of the host's /proc")
-        }
-        ("fork", Call::Clone, Errno::EAGAIN) => Some(TOO_MANY),
-        ("bind-root", Call::OpenSource, Errno::EACCES) => {
-            Some("root of the user namespace must be able to reach the bundle's rootfs")
-        }
-        _ => None,
     }
 }
