@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::given::Given;
 use super::syntax::{Argument, Count, Flag, Syntax, switch, value};
-use super::values::{Bytes, GroupId, Interval, UserIds};
-use super::words::{CgroupManager, ListFormat, LogFormat, LogLevel, Rootless};
+use super::values::{Bytes, GroupId, Interval, Rootless, UserIds};
+use super::words::{CgroupManager, ListFormat, LogFormat, LogLevel};
 
 /// What is made of the flags and arguments of a verb.
 pub trait Options: Sized {
@@ -333,8 +333,8 @@ options! {
 
 #[cfg(test)]
 mod tests {
+    use super::super::values::Rootless;
     use super::super::values::UserIds;
-    use super::super::words::Rootless;
 
     #[test]
     fn user_is_exact_or_an_error() {

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::given::Given;
 use super::syntax::{Flag, Syntax};
+use super::values::boolean;
 
 /// Where flags end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,15 +100,6 @@ fn cluster(
         rest = after;
     }
     Ok(true)
-}
-
-/// True and false as Go spells them.
-pub fn boolean(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
 }
 
 /// A flag without its dashes. A dash alone is an argument.

@@ -7,8 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::syntax::{Argument, Count, Flag, Syntax};
-use super::values::{Bytes, GroupId, Interval, UserIds, number};
-use super::words::Rootless;
+use super::values::{Bytes, GroupId, Interval, Rootless, UserIds, number};
 
 /// The flags and arguments of one verb. What is wrong with them is said in one line.
 #[derive(Debug)]

@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 
 use std::time::Duration;
 
-use super::values::{Bytes, GroupId, Interval, UserIds};
-use super::words::{CgroupManager, ListFormat, LogFormat, LogLevel, Rootless};
+use super::values::{Bytes, GroupId, Interval, Rootless, UserIds};
+use super::words::{CgroupManager, ListFormat, LogFormat, LogLevel};
 use super::*;
 
 fn parse_words(line: &str) -> Result<Cli, Refused> {

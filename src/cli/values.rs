@@ -136,3 +136,37 @@ fn own_id(text: &str) -> Result<u32, String> {
         id => Ok(id),
     }
 }
+
+/// Whether the lack of privileges over cgroups is forgiven.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Rootless {
+    /// When `rt` does not run as root of the initial user namespace.
+    #[default]
+    Auto,
+    /// Always.
+    True,
+    /// Never.
+    False,
+}
+
+impl FromStr for Rootless {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match boolean(text) {
+            Some(true) => Ok(Rootless::True),
+            Some(false) => Ok(Rootless::False),
+            None if text == "auto" => Ok(Rootless::Auto),
+            None => Err("expected true, false or auto".to_owned()),
+        }
+    }
+}
+
+/// True and false as Go spells them.
+pub fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}

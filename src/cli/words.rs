@@ -1,9 +1,7 @@
 //! Values of options that are one of a few words.
 
 use std::ffi::OsStr;
-use std::str::FromStr;
 
-use super::flags::boolean;
 use super::given::{FromText, shown};
 use super::syntax::Flag;
 
@@ -86,28 +84,3 @@ pub enum ListFormat {
 }
 
 words!(ListFormat { "table" => Table, "json" => Json });
-
-/// Whether the lack of privileges over cgroups is forgiven.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Rootless {
-    /// When `rt` does not run as root of the initial user namespace.
-    #[default]
-    Auto,
-    /// Always.
-    True,
-    /// Never.
-    False,
-}
-
-impl FromStr for Rootless {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match boolean(text) {
-            Some(true) => Ok(Rootless::True),
-            Some(false) => Ok(Rootless::False),
-            None if text == "auto" => Ok(Rootless::Auto),
-            None => Err("expected true, false or auto".to_owned()),
-        }
-    }
-}

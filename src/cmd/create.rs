@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use super::{delete, root, start};
 use crate::cli::args::{Bundle, Create, Global, Run};
-use crate::cli::words::{CgroupManager, Rootless};
+use crate::cli::values::Rootless;
+use crate::cli::words::CgroupManager;
 use crate::error::{Doing, Kind, Result};
 use crate::host::systemd::Instance;
 use crate::parent::console::Socket;
