@@ -120,7 +120,7 @@ fn proc_and_sys_as_symlinks_are_refused(c: &Case) {
             let b = c.named_bundle(&format!("{name}{}", target.len()));
             fs::remove_dir(b.rootfs(name)).unwrap();
             symlink(target, b.rootfs(name)).unwrap();
-            c.create(&b).fails(name);
+            c.create(&b).fails("must be mounted on ordinary directory");
             c.nothing_left();
             canary.untouched();
         }

@@ -148,7 +148,8 @@ fn hint(call: Call, errno: Errno, step: &str) -> Option<&'static str> {
         ),
         ("mount", Call::FsOpen, Errno::ENODEV) => Some("the kernel does not know this type"),
         ("mount", Call::OpenTarget, Errno::ELOOP) => Some(
-            "the links form a loop; or this is proc or sysfs, which must be mounted on an \
+            // runc's words, which callers match.
+            "the links form a loop; or this is proc or sysfs, which must be mounted on \
              ordinary directory, without a link on the way",
         ),
         ("console", Call::NotDevpts, _) => Some("mount a devpts at /dev/pts"),
