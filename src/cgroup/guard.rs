@@ -48,11 +48,13 @@ pub(super) fn end(record: &CgroupRecord) -> Result<()> {
     let Some(cgroup) = Cgroup::open(record)? else { return Ok(()) };
     let programs = match devices::own(cgroup.dir()) {
         // Who may not ask has attached none.
-        Err(Errno::EPERM) => return Ok(()),
+        Err(Errno::EPERM) => Vec::new(),
         other => other.doing(|| format!("list the device programs of cgroup /{}", record.path))?,
     };
     // Whose program came after our container has a process in there.
     if cgroup.is_populated()? {
+        let path = &record.path;
+        tracing::warn!("processes stay in cgroup /{path}, which was there before the container");
         return Ok(());
     }
     devices::detach(cgroup.dir(), &programs)

@@ -85,14 +85,6 @@ pub fn destroy(container: Container) -> Result<()> {
 pub fn remove(container: Container) -> Result<()> {
     let found = hooks_of(&container);
     if let Some(record) = container.cgroup_record()? {
-        if !record.is_ours()
-            && container.cgroup()?.is_some_and(|cgroup| cgroup.is_populated().unwrap_or(false))
-        {
-            let path = &record.path;
-            tracing::warn!(
-                "processes stay in cgroup /{path}, which was there before the container"
-            );
-        }
         // What the kernel had no memory for at first may go through at the second try.
         cgroup::remove(record).or_else(|_| cgroup::remove(record))?;
     }

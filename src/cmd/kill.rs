@@ -16,10 +16,11 @@ pub fn kill(root: &StateRoot, id: &Id, signal: i32, all: bool) -> Result<()> {
     let container = Container::load(root, id)?;
     let init = container.init()?;
     let reached = match (all, signal) {
-        (true, libc::SIGKILL) if container.own_cgroup()?.is_some() => {
-            kill_all(&container, init.as_ref())?
+        // In a cgroup that was there before: one by one, and init wherever it has moved to.
+        (true, libc::SIGKILL) if container.own_cgroup()?.is_none() => {
+            signal_all(&container, init.as_ref(), signal)? | send(init.as_ref(), signal)?
         }
-        (false, libc::SIGKILL) => kill_all(&container, init.as_ref())?,
+        (_, libc::SIGKILL) => kill_all(&container, init.as_ref())?,
         (true, _) => signal_all(&container, init.as_ref(), signal)?,
         (false, _) => send(init.as_ref(), signal)?,
     };

@@ -53,16 +53,17 @@ impl Findings {
         field: &Field,
         list: impl Iterator<Item = (usize, &'a String)>,
     ) -> Vec<CString> {
-        let mut strings = Vec::with_capacity(list.size_hint().0);
-        for (index, text) in list {
-            let at = field.at(index);
-            if text.len() >= MAX_ARG_STRLEN {
-                let reason = format!("too long: {} bytes, execve(2) takes 131071", text.len());
-                self.refuse(&at, reason);
-            }
-            strings.push(self.c_string(&at, text.as_str()));
+        list.map(|(index, text)| self.exec_string(&field.at(index), text.as_str())).collect()
+    }
+
+    /// A string for execve(2).
+    pub fn exec_string(&mut self, field: &Field, text: impl Into<Vec<u8>>) -> CString {
+        let text = text.into();
+        if text.len() >= MAX_ARG_STRLEN {
+            let reason = format!("too long: {} bytes, execve(2) takes 131071", text.len());
+            self.refuse(field, reason);
         }
-        strings
+        self.c_string(field, text)
     }
 
     /// Refuses what is not `NAME=value`. A name without a value would be taken from the caller's

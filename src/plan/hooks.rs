@@ -145,7 +145,7 @@ fn plan_hook(hook: &SpecHook, field: Field, findings: &mut Findings) -> Hook {
     if !hook.path().is_absolute() {
         findings.refuse_value(&path_field, hook.path(), "must be an absolute path");
     }
-    let path = findings.c_string(&path_field, hook.path().as_os_str().as_bytes());
+    let path = findings.exec_string(&path_field, hook.path().as_os_str().as_bytes());
     let args = match hook.args().as_deref().unwrap_or_default() {
         [] => vec![path.clone()],
         given => findings.exec_strings(&field.key("args"), given.iter().enumerate()),
@@ -212,6 +212,7 @@ mod tests {
             (r#""path":"/x","env":["A=1","HOSTVAR"]"#, "env[1]"),
             (r#""path":"/x","env":["=1"]"#, "env[0]"),
             (r#""path":"/x","args":["x","a\u0000b"]"#, "args[1]"),
+            (&format!(r#""path":"/{}""#, "x".repeat(131_072)), "path"),
         ] {
             let (_, refused) = planned(&format!(r#"{{"poststart":[{{{hook}}}]}}"#));
             assert_eq!(refused, [format!("hooks.poststart[0].{field}")], "{hook}");

@@ -154,7 +154,15 @@ fn kill_all_reaches_those_in_an_existing_cgroup(c: &Case) {
     c.rt(&["kill", "--all", ID, "KILL"]).ok();
     wait_until("all are gone", || read(c, "cgroup.procs").is_empty());
     c.rt(&["delete", ID]).ok();
-    fs::remove_dir(dir(c)).unwrap();
+    // Without --all only the first one ends, and delete tells of the others.
+    let out = c.up(&b);
+    wait_until("its children run", || out.out() == "ready\n");
+    c.rt(&["kill", ID, "KILL"]).ok();
+    c.wait_for_status("stopped");
+    let err = c.rt(&["delete", ID]).ok().err();
+    assert!(err.contains("processes stay in cgroup"), "{err}");
+    fs::write(dir(c).join("cgroup.kill"), "1").unwrap();
+    wait_until("its cgroup is removed", || fs::remove_dir(dir(c)).is_ok());
 }
 
 fn existing_empty_cgroup_is_used_but_not_removed(c: &Case) {
