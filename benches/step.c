@@ -1,6 +1,7 @@
 /* step INODE PROGRAM ARGUMENT...: executes a program instruction by instruction, with the processes that
  * it makes, as long as they run the file with this inode number. Writes to descriptor 3 the addresses of
- * the instructions, one on a line, counted from where the file is mapped. x86_64 only. */
+ * the instructions in the order of their first execution, one on a line, counted from where the file is
+ * mapped. x86_64 only. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@ enum { SIZE = 1 << 24, MOST = 64 };
 static struct { pid_t pid; unsigned long start, end; } known[MOST];
 static int count;
 static unsigned char seen[SIZE];
+static unsigned order[SIZE], found;
 
 static int place(pid_t pid) {
     for (int i = 0; i < count; i++)
@@ -86,14 +88,16 @@ int main(int argc, char **argv) {
             struct user_regs_struct registers;
             ptrace(PTRACE_GETREGS, pid, 0, &registers);
             unsigned long at = registers.rip - known[i].start;
-            if (registers.rip >= known[i].start && registers.rip < known[i].end && at < SIZE) seen[at] = 1;
+            if (registers.rip >= known[i].start && registers.rip < known[i].end && at < SIZE && !seen[at]) {
+                seen[at] = 1;
+                order[found++] = at;
+            }
         }
         ptrace(PTRACE_SINGLESTEP, pid, 0, stop == SIGTRAP || stop == SIGSTOP ? 0 : stop);
     }
     leave(first);
     FILE *out = fdopen(3, "w");
-    for (long at = 0; out && at < SIZE; at++)
-        if (seen[at]) fprintf(out, "%lx\n", at);
+    for (unsigned i = 0; out && i < found; i++) fprintf(out, "%x\n", order[i]);
     if (out) fclose(out);
     return code;
 }
