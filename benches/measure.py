@@ -1,7 +1,7 @@
 """Measures container runtimes against each other and writes a table in Markdown.
 
 The runtimes take turns, command by command, so that whatever else the machine does hits all of
-them. Each figure is the wall time of one command, from posix_spawn to wait4; the state is kept
+them, and in another order each time, since what ran before leaves its traces in caches. Each figure is the wall time of one command, from posix_spawn to wait4; the state is kept
 in memory. Runs inside the namespaces that benches/run makes, as pid 1: orphans come to it.
 """
 
@@ -10,6 +10,7 @@ import ctypes
 import gc
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -30,8 +31,9 @@ MNT_DETACH = 2
 def interleave(runtimes, action, runs, pause):
     """`runs` turns; for each runtime its wall times and CPU times, sorted."""
     figures = {each.name: [] for each in runtimes}
+    chance = random.Random(1)
     for turn in range(runs + 2):
-        for each in runtimes:
+        for each in chance.sample(runtimes, len(runtimes)):
             if pause:
                 time.sleep(pause)
             figure = getattr(each, action)()
@@ -204,7 +206,7 @@ def written_alike(path, directory):
 
 
 def read_only(path):
-    """The same program by a read-only mount: rt need not start again to be safe there."""
+    """The program by a read-only mount: rt need not start again to be safe there."""
     target = f"{WORK}/read-only"
     with open(target, "wb"):
         pass
@@ -245,7 +247,7 @@ def main():
         os.makedirs(f"{ROOTFS}/{directory}")
     for tool in ("true", "calls"):
         shutil.copy(f"{args.tools}/{tool}", f"{ROOTFS}/bin/{tool}")
-    paths["rt-ro"] = read_only(paths["rt"])
+    paths["rt-ro"] = read_only(written_alike(paths["rt"], f"{args.tools}/rt-ro.d"))
     os.makedirs(f"{WORK}/spec")
     subprocess.run([paths["rt"], "spec", "--bundle", f"{WORK}/spec"], check=True)
     with open(f"{WORK}/spec/config.json", encoding="utf-8") as file:
