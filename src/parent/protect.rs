@@ -26,9 +26,6 @@ static PROTECTED: AtomicBool = AtomicBool::new(false);
 /// there is time.
 static MOUNT: AtomicI32 = AtomicI32::new(-1);
 
-/// Out of the way of descriptors that a caller may pass on.
-const HIGH: RawFd = 512;
-
 /// [`ensure`] before the command line is understood, so that it is read once and not
 /// twice: for everything that could be one of those verbs. A failure counts only when the
 /// verb asks for it again.
@@ -68,7 +65,7 @@ pub fn ensure() -> Result<()> {
     let words = std::env::args_os().filter_map(|word| CString::new(word.into_vec()).ok());
     let argv = CArray::new(words.collect());
     // Not close-on-exec. Where the limit on descriptors is too low for it, the kernel waits now.
-    let kept = fcntl(&copy, FcntlArg::F_DUPFD(HIGH)).map(mem::own).ok();
+    let kept = fcntl(&copy, FcntlArg::F_DUPFD(mem::HIGH)).map(mem::own).ok();
     let from = kept.as_ref().unwrap_or(&copy);
     let errno = clone::fexecve(from.as_raw_fd(), &argv);
     Err(Error::new("start rt from a read-only copy of itself").errno(errno))
@@ -85,7 +82,7 @@ pub fn let_go() {
 
 /// The descriptor that the first start has kept open, if it is of our own program.
 fn kept_open(exe: &OwnedFd) -> Option<RawFd> {
-    let fd = mem::started_from().filter(|fd| *fd >= HIGH)?;
+    let fd = mem::started_from().filter(|fd| *fd >= mem::HIGH)?;
     let (kept, own) = (fs::fstat(fd).ok()?, fs::fstat(exe.as_raw_fd()).ok()?);
     ((kept.st_dev, kept.st_ino) == (own.st_dev, own.st_ino)).then_some(fd)
 }

@@ -47,6 +47,9 @@ pub fn populate_stack() {
     unsafe { libc::madvise(bottom, LENGTH, MADV_POPULATE_WRITE) };
 }
 
+/// Descriptors from here on are out of the way of those that a caller may pass on.
+pub const HIGH: RawFd = 512;
+
 /// The descriptor of which this program was started by execveat(2) without a path: the kernel
 /// calls it `/dev/fd/N` (`AT_EXECFN` of getauxval(3)).
 pub fn started_from() -> Option<RawFd> {

@@ -13,6 +13,8 @@ pub mod clone;
 pub mod copy;
 pub mod cred;
 pub mod dir;
+#[cfg(first_start)]
+mod first;
 pub mod fs;
 pub mod io;
 pub mod keyring;

@@ -9,6 +9,7 @@ use std::fs;
 tests! {
     run_stays_in_its_budget: needs(Need::Tool("strace")).rt_only(),
     exec_stays_in_its_budget: needs(Need::Tool("strace")).rt_only(),
+    the_first_start_is_over_before_the_c_library: needs(Need::Tool("strace")).rt_only(),
     peak_memory_is_small: needs(Need::Tool("time")).rt_only(),
     nothing_stays_resident_after_create: rt_only(),
     binary_is_static: rt_only().anyone(),
@@ -53,13 +54,18 @@ const EXEC: Budget = Budget {
 /// kB of resident memory at the peak of `rt run`, of a release build.
 const PEAK_KB: u64 = 1800;
 
-/// Counts what strace saw.
-fn count(c: &Case, args: &[&str]) -> Budget {
+/// What strace saw, a line for each system call.
+fn trace(c: &Case, args: &[&str]) -> String {
     let log = c.path_str("strace");
     let cmd =
         Cmd::new(&["strace", "-f", "-y", "-s", "300", "-o", &log, &c.runtime.to_string_lossy()]);
     cmd.args(&["--root", &c.state.to_string_lossy()]).args(args).run().ok();
-    let text = fs::read_to_string(&log).expect("read the trace");
+    fs::read_to_string(&log).expect("read the trace")
+}
+
+/// Counts what strace saw.
+fn count(c: &Case, args: &[&str]) -> Budget {
+    let text = trace(c, args);
     let own = c.runtime.to_string_lossy().into_owned();
     let mut seen = Budget {
         syscalls: 0,
@@ -135,13 +141,29 @@ fn exec_stays_in_its_budget(c: &Case) {
     c.down();
 }
 
-fn peak_memory_is_small(c: &Case) {
+/// Skips the test unless the runtime was built as it is shipped.
+fn only_as_shipped(c: &Case) {
     let binary = fs::read(&c.runtime).expect("read the binary");
-    // glibc's own start-up takes half a megabyte more.
     let glibc = binary.windows(13).any(|text| text == b"GNU C Library");
     if glibc || binary.len() > 10 << 20 {
         crate::support::worker::skip("needs a release build for musl");
     }
+}
+
+fn the_first_start_is_over_before_the_c_library(c: &Case) {
+    only_as_shipped(c);
+    let dir = c.bundle().save();
+    let text = trace(c, &["run", "-b", &dir, ID]);
+    let names = text.lines().filter_map(|line| line.split(' ').find(|word| word.contains('(')));
+    let names: Vec<_> = names.filter_map(|word| word.split('(').next()).collect();
+    let first = names.iter().skip(1).take_while(|name| **name != "execveat");
+    let first: Vec<_> = first.copied().collect();
+    assert_eq!(first, ["openat", "fstatfs", "open_tree", "mount_setattr", "fcntl"]);
+}
+
+fn peak_memory_is_small(c: &Case) {
+    // glibc's own start-up takes half a megabyte more.
+    only_as_shipped(c);
     let dir = c.bundle().save();
     let file = c.path_str("time");
     let cmd = Cmd::new(&["time", "-f", "%M", "-o", &file, &c.runtime.to_string_lossy()]);
