@@ -10,8 +10,11 @@ fn main() {
     if is("CARGO_CFG_TARGET_ENV", "musl") && is("PROFILE", "release") {
         let root = var("CARGO_MANIFEST_DIR").unwrap_or_default();
         println!("cargo::rustc-link-arg-bin=rt=-Wl,-T,{root}/link/hot.ld");
-        // Not for glibc, which looks at registers that are not kept.
-        println!("cargo::rustc-link-arg-bin=rt=-Wl,--entry=rt_start");
-        println!("cargo::rustc-cfg=first_start");
+        // Not for glibc, which looks at registers that are not kept; on RISC-V, data is found by one
+        // that the C library has yet to set.
+        if ["x86_64", "aarch64"].iter().any(|arch| is("CARGO_CFG_TARGET_ARCH", arch)) {
+            println!("cargo::rustc-link-arg-bin=rt=-Wl,--entry=rt_start");
+            println!("cargo::rustc-cfg=first_start");
+        }
     }
 }

@@ -138,6 +138,26 @@ pub fn reborn(pid: &AtomicU32) -> Result<(), Errno> {
             options(nostack),
         );
     }
+    // SAFETY: as above.
+    #[cfg(target_arch = "riscv64")]
+    unsafe {
+        let number = answer;
+        asm!(
+            "ecall",
+            "blez a0, 2f",
+            "li a0, 0",
+            "li a7, {exit}",
+            "ecall",
+            "2:",
+            exit = const libc::SYS_exit_group,
+            inlateout("a0") &raw const args => answer,
+            in("a1") length,
+            inlateout("a7") number => _,
+            options(nostack),
+        );
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
+    compile_error!("rt is for x86_64, aarch64 and riscv64");
     match answer {
         0 => Ok(()),
         errno => Err(Errno::from_raw(-errno as i32)),
