@@ -154,6 +154,16 @@ fn kill_all_reaches_those_in_an_existing_cgroup(c: &Case) {
     c.rt(&["kill", "--all", ID, "KILL"]).ok();
     wait_until("all are gone", || read(c, "cgroup.procs").is_empty());
     c.rt(&["delete", ID]).ok();
+    // The first one also where it has moved to.
+    let other = dir(c).with_extension("other");
+    fs::create_dir(&other).unwrap();
+    let out = c.up(&b);
+    wait_until("its children run", || out.out() == "ready\n");
+    fs::write(other.join("cgroup.procs"), c.pid().to_string()).unwrap();
+    c.rt(&["kill", "--all", ID, "KILL"]).ok();
+    wait_until("all are gone", || read(c, "cgroup.procs").is_empty());
+    wait_until("the first one, too", || fs::remove_dir(&other).is_ok());
+    c.rt(&["delete", ID]).ok();
     // Without --all only the first one ends, and delete tells of the others.
     let out = c.up(&b);
     wait_until("its children run", || out.out() == "ready\n");
