@@ -1,5 +1,6 @@
 //! The binary of `rt` cannot be written from inside a container (CVE-2019-5736): the
-//! half of `rt` that enters one runs from a read-only copy.
+//! half of `rt` that enters one runs from a read-only copy. As it is shipped, `rt` has started from one
+//! before it comes here (sys/first.rs), unless it was not permitted.
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
