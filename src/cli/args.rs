@@ -86,6 +86,8 @@ options! {
         cgroup_manager: CgroupManager = value("cgroup-manager", "MANAGER").default("cgroupfs").words(CgroupManager::WORDS),
         /// Whether a lack of privileges over cgroups is forgiven: true, false or auto
         rootless: Rootless = value("rootless", "BOOL").default("auto"),
+        /// Without effect; for callers that give it
+        criu: Option<PathBuf> = value("criu", "FILE").hidden(),
         /// Print the version
         version: bool = switch("version").letter('v'),
     }

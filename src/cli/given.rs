@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::syntax::{Argument, Count, Flag, Syntax};
@@ -53,8 +52,9 @@ impl Given {
     }
 
     /// The last value of a flag, or its default.
-    fn last(&self, long: &str) -> Option<(&'static Flag, &OsStr)> {
-        self.all(long).next_back().or_else(|| {
+    fn last<T: FromText>(&self, long: &str) -> Option<(&'static Flag, &OsStr)> {
+        let given = self.all(long).next_back().filter(|(_, text)| T::is_given(text));
+        given.or_else(|| {
             let flag = self.syntax.find(long)?;
             Some((flag, OsStr::new(flag.default?)))
         })
@@ -77,7 +77,7 @@ impl FromFlag for bool {
 /// A flag that need not be given.
 impl<T: FromText> FromFlag for Option<T> {
     fn from_flag(given: &Given, long: &str) -> Result<Self, String> {
-        given.last(long).map(|(flag, text)| T::from_text(flag, text)).transpose()
+        given.last::<T>(long).map(|(flag, text)| T::from_text(flag, text)).transpose()
     }
 }
 
@@ -99,14 +99,20 @@ impl<T: FromText> FromFlag for Vec<T> {
 pub trait FromText: Sized {
     /// Reads it.
     fn from_text(flag: &Flag, text: &OsStr) -> Result<Self, String>;
+
+    /// Whether it is a value: scripts write `--pid-file "$FILE"` with nothing in it.
+    fn is_given(_: &OsStr) -> bool {
+        true
+    }
 }
 
 impl FromText for PathBuf {
-    fn from_text(flag: &Flag, text: &OsStr) -> Result<Self, String> {
-        match text.as_bytes() {
-            b"" => Err(format!("a value is required for {} but none was supplied", shown(flag))),
-            _ => Ok(PathBuf::from(text)),
-        }
+    fn from_text(_: &Flag, text: &OsStr) -> Result<Self, String> {
+        Ok(PathBuf::from(text))
+    }
+
+    fn is_given(text: &OsStr) -> bool {
+        !text.is_empty()
     }
 }
 
@@ -126,7 +132,17 @@ macro_rules! from_text {
     };
 }
 
-from_text!(u16, u64, i64, UserIds, GroupId, Bytes, Interval, Rootless);
+from_text!(u16, u64, i64, UserIds, GroupId, Interval, Rootless);
+
+impl FromText for Bytes {
+    fn from_text(flag: &Flag, text: &OsStr) -> Result<Self, String> {
+        parse(flag, text, str::parse)
+    }
+
+    fn is_given(text: &OsStr) -> bool {
+        !text.is_empty()
+    }
+}
 
 impl FromText for u32 {
     fn from_text(flag: &Flag, text: &OsStr) -> Result<Self, String> {
@@ -159,6 +175,7 @@ impl FromArguments for String {
         argument: &Argument,
     ) -> Result<Self, String> {
         match (arguments.pop_front(), argument.count) {
+            (Some(text), Count::Default(default)) if text.is_empty() => Ok(default.to_owned()),
             (Some(text), _) => utf8(&text),
             (None, Count::Default(text)) => Ok(text.to_owned()),
             (None, _) => {

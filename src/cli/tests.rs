@@ -99,6 +99,22 @@ fn the_last_of_two_wins() {
     assert_eq!(global.log_level, Some(LogLevel::Warning));
 }
 
+/// As runc has it; a user is the exception (CVE-2026-30892).
+#[test]
+fn files_and_sizes_may_be_empty() {
+    let create = verb!("create --bundle= --pid-file= --console-socket= box", Create).bundle;
+    assert_eq!(create.bundle, Path::new("."));
+    assert_eq!((create.pid_file, create.console_socket), (None, None));
+    assert_eq!(verb!("exec --process= box", Exec).process, None);
+    assert_eq!(verb!("update --memory= box", Update).memory, None);
+    let words = ["rt", "--criu", "/criu", "--log=", "--root=", "kill", "box", ""];
+    let cli = parse(words.map(OsString::from)).expect("empty words");
+    assert_eq!((cli.global.log, cli.global.root), (None, None));
+    let Verb::Kill(kill) = cli.verb else { panic!("kill") };
+    assert_eq!(kill.signal, "TERM");
+    parse_words("exec --user= box true").expect_err("an empty user");
+}
+
 #[test]
 fn mistakes_are_one_line_and_name_the_flag() {
     for (line, text, code) in [
