@@ -1,8 +1,9 @@
 """Measures container runtimes against each other and writes a table in Markdown.
 
 The runtimes take turns, command by command, so that whatever else the machine does hits all of
-them, and in another order each time, since what ran before leaves its traces in caches. Each figure is the wall time of one command, from posix_spawn to wait4; the state is kept
-in memory. Runs inside the namespaces that benches/run makes, as pid 1: orphans come to it.
+them, and in another order each time, since what ran before leaves its traces in caches. Each figure
+is the wall time of one command, from posix_spawn to wait4; the state is kept in memory. Runs inside
+the namespaces that benches/run makes, as pid 1: orphans come to it.
 """
 
 import argparse

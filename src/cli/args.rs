@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::given::Given;
 use super::syntax::{Argument, Count, Flag, Syntax, switch, value};
-use super::values::{Bytes, GroupId, Interval, Rootless, UserIds};
+use super::values::{Bytes, GroupId, Interval, RootDir, Rootless, UserIds};
 use super::words::{CgroupManager, ListFormat, LogFormat, LogLevel};
 
 /// What is made of the flags and arguments of a verb.
@@ -71,7 +71,7 @@ options! {
     /// The options before the verb.
     pub struct Global {
         /// Directory of the state of all containers [default: /run/rt, or $XDG_RUNTIME_DIR/rt]
-        root: Option<PathBuf> = value("root", "DIR"),
+        root: Option<RootDir> = value("root", "DIR"),
         /// File that the log is appended to, instead of stderr
         log: Option<PathBuf> = value("log", "FILE"),
         /// Format of the log
@@ -86,8 +86,6 @@ options! {
         cgroup_manager: CgroupManager = value("cgroup-manager", "MANAGER").default("cgroupfs").words(CgroupManager::WORDS),
         /// Whether a lack of privileges over cgroups is forgiven: true, false or auto
         rootless: Rootless = value("rootless", "BOOL").default("auto"),
-        /// Without effect; for callers that give it
-        criu: Option<PathBuf> = value("criu", "FILE").hidden(),
         /// Print the version
         version: bool = switch("version").letter('v'),
     }

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::path::PathBuf;
 
 use super::syntax::{Argument, Count, Flag, Syntax};
-use super::values::{Bytes, GroupId, Interval, Rootless, UserIds, number};
+use super::values::{Bytes, GroupId, Interval, RootDir, Rootless, UserIds, number};
 
 /// The flags and arguments of one verb. What is wrong with them is said in one line.
 #[derive(Debug)]
@@ -113,6 +113,15 @@ impl FromText for PathBuf {
 
     fn is_given(text: &OsStr) -> bool {
         !text.is_empty()
+    }
+}
+
+impl FromText for RootDir {
+    fn from_text(flag: &Flag, text: &OsStr) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err(format!("a value is required for {} but none was supplied", shown(flag)));
+        }
+        Ok(RootDir(PathBuf::from(text)))
     }
 }
 

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use std::time::Duration;
 
-use super::values::{Bytes, GroupId, Interval, Rootless, UserIds};
+use super::values::{Bytes, GroupId, Interval, RootDir, Rootless, UserIds};
 use super::words::{CgroupManager, ListFormat, LogFormat, LogLevel};
 use super::*;
 
@@ -34,7 +34,7 @@ fn argv_of_go_runc() {
     assert_eq!(
         cli.global,
         Global {
-            root: Some("/r".into()),
+            root: Some(RootDir("/r".into())),
             log: Some("/l".into()),
             log_format: LogFormat::Json,
             debug: true,
@@ -99,7 +99,7 @@ fn the_last_of_two_wins() {
     assert_eq!(global.log_level, Some(LogLevel::Warning));
 }
 
-/// As runc has it; a user is the exception (CVE-2026-30892).
+/// As runc has it; not a user (CVE-2026-30892), nor the directory of all state.
 #[test]
 fn files_and_sizes_may_be_empty() {
     let create = verb!("create --bundle= --pid-file= --console-socket= box", Create).bundle;
@@ -107,12 +107,12 @@ fn files_and_sizes_may_be_empty() {
     assert_eq!((create.pid_file, create.console_socket), (None, None));
     assert_eq!(verb!("exec --process= box", Exec).process, None);
     assert_eq!(verb!("update --memory= box", Update).memory, None);
-    let words = ["rt", "--criu", "/criu", "--log=", "--root=", "kill", "box", ""];
-    let cli = parse(words.map(OsString::from)).expect("empty words");
-    assert_eq!((cli.global.log, cli.global.root), (None, None));
+    let cli = parse(["rt", "--log=", "kill", "box", ""].map(OsString::from)).expect("empty words");
+    assert_eq!(cli.global.log, None);
     let Verb::Kill(kill) = cli.verb else { panic!("kill") };
     assert_eq!(kill.signal, "TERM");
     parse_words("exec --user= box true").expect_err("an empty user");
+    parse_words("--root= list").expect_err("an empty root");
 }
 
 #[test]

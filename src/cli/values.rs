@@ -1,5 +1,6 @@
 //! Values of options that are more than a number or a word.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -136,6 +137,11 @@ fn own_id(text: &str) -> Result<u32, String> {
         id => Ok(id),
     }
 }
+
+/// The directory of all state. With an empty one, the containers of another would be acted on: it
+/// is refused, other than the name of a file that need not be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootDir(pub PathBuf);
 
 /// Whether the lack of privileges over cgroups is forgiven.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use crate::cli::args::Global;
+use crate::cli::values::RootDir;
 use crate::error::{Doing, Result};
 use crate::state::StateRoot;
 
@@ -19,7 +20,7 @@ pub fn open(global: &Global) -> Result<StateRoot> {
 pub fn open_given(global: &Global) -> Result<StateRoot> {
     let root = open(global)?;
     match &global.root {
-        Some(path) if root.is_absent() => {
+        Some(RootDir(path)) if root.is_absent() => {
             Err(Errno::ENOENT).doing(|| format!("open the state root {}", path.display()))
         }
         _ => Ok(root),
@@ -34,7 +35,7 @@ pub fn make(global: &Global) -> Result<StateRoot> {
 /// The absolute path of the root: `--root`, or the default for this user.
 pub fn path(global: &Global) -> Result<PathBuf> {
     let path = match &global.root {
-        Some(path) => path.clone(),
+        Some(RootDir(path)) => path.clone(),
         None => {
             let foreign = || {
                 let root = nix::unistd::geteuid().is_root();

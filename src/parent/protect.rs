@@ -16,7 +16,8 @@ use crate::sys::mount::{self, MountAttr, attr};
 use crate::sys::page::CArray;
 use crate::sys::{RawFd, clone, fs, mem};
 
-/// Verbs whose process always enters a container; `start` asks for itself.
+/// Verbs whose process always enters a container; `start` asks for itself. sys/first.rs has them, too:
+/// it cannot use a table of pointers.
 const ENTERING: [&str; 3] = ["create", "run", "exec"];
 
 /// This process runs from a copy already.

@@ -4,7 +4,7 @@
 //! Two tiers. Most files are *child-safe*: their functions take `&CStr`, raw fds and
 //! integers, allocate nothing, and may run between clone3 and execve. [`alloc`], [`bpf`], [`clib`],
 //! [`mem`], [`netlink`], [`proc`], [`statmount`], most of [`pidfd`] and all of [`io`] but `poll`
-//! and `pipe` are for the parent only.
+//! and `pipe` are for the parent only. `first` is over before both.
 
 pub mod alloc;
 pub mod bpf;
