@@ -15,6 +15,7 @@ mod emit;
 mod interpreter;
 mod ir;
 mod names;
+mod reach;
 
 use std::path::PathBuf;
 
@@ -103,6 +104,21 @@ impl Filter {
     pub fn answer(&self, native: TargetArch, name: &str) -> Option<u32> {
         let table = arch::tables(native, &[])[0];
         emit::constant(&self.program, table.audit(), table.number(name)?)
+    }
+
+    /// Whether a native system call goes through, whatever its unknown arguments are: it is neither
+    /// refused nor handed to a tracer or an agent.
+    pub fn lets_through(&self, native: TargetArch, name: &str, args: [Option<u64>; 6]) -> bool {
+        let table = arch::tables(native, &[])[0];
+        let passes = |word: u32| {
+            matches!(
+                word & libc::SECCOMP_RET_ACTION_FULL,
+                libc::SECCOMP_RET_ALLOW | libc::SECCOMP_RET_LOG
+            )
+        };
+        table.number(name).is_some_and(|nr| {
+            reach::always(&self.program, &reach::Call { arch: table.audit(), nr, args }, passes)
+        })
     }
 }
 
