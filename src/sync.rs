@@ -7,7 +7,8 @@
 //!    | ------------- ack ------------> |
 //!    | <------------ Maps ------------ |  new user namespace: write uid_map, gid_map
 //!    | ------------- ack ------------> |
-//!    | <------------ Born ------------ |  only with a stage, which is gone: the real child
+//!    | <------------ Born ------------ |  only with a stage, which is gone: the real child. With
+//!    |                                 |  a joined pid namespace, and in an exec, right before Ready
 //!    | <--------- NetDevices --------- |  move devices of the host into my namespace
 //!    | ------------- ack ------------> |
 //!    | <--- Source(n) ---------------- |  user namespace: open what I cannot reach
@@ -15,6 +16,8 @@
 //!    | <--- Console (master fd) ------ |  process.terminal
 //!    | <------------ Hooks ----------- |  createRuntime, createContainer
 //!    | ------------- ack ------------> |
+//!    | <----------- Appear ----------- |  only where the page does not say so already: others
+//!    | ------------- ack ------------> |  will see me, is the runtime's binary out of reach?
 //!    | <------------ Ready ----------- |  state, pid file
 //!    | ------------- ack ------------> |  then the gate, seccomp, execve
 //!    |     (SCMP_ACT_NOTIFY: the listener is taken out of the child by pidfd_getfd(2);
@@ -59,6 +62,8 @@ pub enum Kind {
     NetDevices = 9,
     /// The child waits for its cgroup to be made around it.
     Cgroup = 10,
+    /// Others will see the child: the runtime must have let go of the mount that it runs from.
+    Appear = 11,
 }
 
 impl Kind {
@@ -74,6 +79,7 @@ impl Kind {
             Kind::Ack,
             Kind::NetDevices,
             Kind::Cgroup,
+            Kind::Appear,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)

@@ -45,7 +45,7 @@ pub(super) fn make(
         fs::dup3(slave, stdio, 0)?;
     }
     fs::close(slave);
-    Ok(pty::make_controlling(0)?)
+    Ok(())
 }
 
 /// /dev/pts/ptmx of the container, checked to be what its name says (CVE-2025-52565).

@@ -13,17 +13,34 @@ use crate::sys::{cred, fs};
 /// Drops everything else, whether it seems to be there or not. The kernel says `EINVAL`
 /// to the first number that it has no capability for.
 pub(crate) fn bounding_set(keep: u64) -> Result<(), Failure> {
+    let mut dropped = None;
     for capability in 0..64 {
         if keep & 1 << capability != 0 {
             continue;
         }
         match cred::capbset_drop(capability) {
-            Ok(()) => {}
+            Ok(()) => dropped = Some(capability),
             Err(Errno::EINVAL) => break,
             Err(errno) => return Err(errno).at(Call::None),
         }
     }
-    Ok(())
+    // A filter around rt that answers for one drop answers for all.
+    match dropped.map(cred::capbset_read) {
+        Some(Ok(true)) => Err(otherwise()),
+        Some(Err(errno)) => Err(errno).at(Call::Verify),
+        _ => Ok(()),
+    }
+}
+
+/// A filter that somebody has put around the runtime can answer in the kernel's place that all
+/// went well: what was set is asked for again.
+fn otherwise() -> Failure {
+    Failure::new(Call::Verify, Errno::EPERM)
+}
+
+/// Fails unless what was read back is what was set.
+fn verify(same: bool) -> Result<(), Failure> {
+    if same { Ok(()) } else { Err(otherwise()) }
 }
 
 /// Groups, group, user, in this order: each needs rights that the next gives up. The
@@ -34,7 +51,28 @@ pub(crate) fn become_user(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<
         cred::setgroups(groups)?;
     }
     cred::setresgid(gid)?;
-    Ok(cred::setresuid(uid)?)
+    cred::setresuid(uid)?;
+    verify(cred::getresgid().at(Call::Verify)? == [gid; 3])?;
+    verify(cred::getresuid().at(Call::Verify)? == [uid; 3])?;
+    groups.map_or(Ok(()), verify_groups)
+}
+
+/// The kernel sorts what it is given, and so does the plan. Of a list that is longer than most
+/// only the length is compared.
+fn verify_groups(groups: &[u32]) -> Result<(), Failure> {
+    let mut found = [0; 32];
+    let count = cred::getgroups(&mut found).at(Call::Verify)?;
+    verify(count == groups.len())?;
+    match found.get(..count) {
+        Some(found) => verify(found == groups),
+        None => Ok(()),
+    }
+}
+
+/// execve(2) grants nothing from here on.
+pub(crate) fn no_new_privileges() -> Result<(), Failure> {
+    cred::no_new_privileges()?;
+    verify(cred::has_no_new_privileges().at(Call::Verify)?)
 }
 
 /// Puts those of the permitted capabilities into effect that are in `mask`.
@@ -49,17 +87,29 @@ pub(crate) fn raise_permitted() -> Result<(), Failure> {
     Ok(cred::capset(permitted, permitted, inheritable)?)
 }
 
-/// The last word on capabilities. Inheritable and ambient ones exist only where the
-/// configuration has them (CVE-2022-29162).
-pub(crate) fn drop_to(caps: &Caps) -> Result<(), Failure> {
+/// What loading a filter needs without no_new_privs (seccomp(2)).
+const SYS_ADMIN: u64 = 1 << 21;
+
+/// The last word on capabilities, but for the one that the filter still needs `before_filter`.
+/// Inheritable and ambient ones exist only where the configuration has them (CVE-2022-29162).
+pub(crate) fn drop_to(caps: &Caps, before_filter: bool, verified: bool) -> Result<(), Failure> {
+    let kept = if before_filter { SYS_ADMIN } else { 0 };
+    let (effective, permitted) = (caps.effective | kept, caps.permitted | kept);
     cred::ambient_clear()?;
-    cred::capset(caps.effective, caps.permitted, caps.inheritable)?;
+    cred::capset(effective, permitted, caps.inheritable)?;
     for capability in 0..64 {
         if caps.ambient & 1 << capability != 0 {
             cred::ambient_raise(capability)?;
+            if verified {
+                verify(cred::ambient_is_set(capability).at(Call::Verify)?)?;
+            }
         }
     }
-    Ok(())
+    if !verified {
+        return Ok(());
+    }
+    let found = cred::capget().at(Call::Verify)?;
+    verify(found == (effective, permitted, caps.inheritable))
 }
 
 /// Only what cannot be a file of somebody else's: pipes, sockets, terminals. /dev/null

@@ -46,19 +46,26 @@ fn open_root() -> Result<RawFd, Failure> {
 
 /// Takes the first candidate that this user may execute. What a shell says about the
 /// others is said here too: a found file that may not be executed beats a missing one.
-pub(super) fn find_program(at: &mut Place, script: &Script) -> Result<(), Failure> {
+///
+/// Before the birth in a joined pid namespace, where /proc/self leads nowhere yet, a program that
+/// is not found does not count; after it, the step comes once more.
+pub(super) fn find_program(at: &mut Place, script: &Script, last: bool) -> Result<(), Failure> {
+    if at.has_program {
+        return Ok(());
+    }
     let mut worst = Errno::ENOENT;
     for (index, candidate) in script.candidates.iter().enumerate() {
         match executable(candidate) {
             Ok(()) => {
                 at.program = index;
+                at.has_program = true;
                 return Ok(());
             }
             Err(Errno::ENOENT | Errno::ENOTDIR) if script.candidates.len() > 1 => {}
             Err(errno) => worst = errno,
         }
     }
-    Err(Failure::new(Call::Lookup, worst))
+    if last { Err(Failure::new(Call::Lookup, worst)) } else { Ok(()) }
 }
 
 fn executable(path: &CStr) -> Result<(), Errno> {

@@ -26,6 +26,7 @@
 
 use ::core::prelude::rust_2024::*;
 
+mod calls;
 mod console;
 mod copyup;
 pub(crate) mod creds;
@@ -37,6 +38,7 @@ mod listener;
 mod mounts;
 mod op;
 pub(crate) mod process;
+mod procfs;
 mod report;
 mod resolve;
 mod root;
@@ -47,8 +49,9 @@ use ::nix::errno::Errno;
 
 use crate::sync::{self, Frame, Kind};
 use crate::sys::page::SharedPage;
-use crate::sys::{RawFd, clone, fs};
+use crate::sys::{RawFd, clone, fs, mount, ns};
 
+pub use self::calls::{LAST, Needed};
 use self::finish::Home;
 pub use self::op::Op;
 use self::report::{At, Detail};
@@ -66,6 +69,10 @@ pub(crate) struct Place {
     page: &'static SharedPage,
     /// The host's procfs, until the pivot.
     proc: RawFd,
+    /// Contexts of procfs for a pid namespace that is joined, as many as there are to be mounted.
+    procfs: [RawFd; procfs::MOST],
+    /// A pid namespace was joined: the process itself enters it last of all.
+    joins_pid: bool,
     /// The container's root, mounted.
     root: RawFd,
     /// What masks directories: an empty, read-only tmpfs, once it is attached.
@@ -82,6 +89,8 @@ pub(crate) struct Place {
     in_cwd: bool,
     /// Which candidate of the program can be executed.
     program: usize,
+    /// One was found.
+    has_program: bool,
     /// What the kernel said beyond the errno.
     detail: Detail,
     /// HOME, where the environment has none.
@@ -94,6 +103,8 @@ pub fn enter(mut script: Script, link: RawFd, proc: RawFd, page: &'static Shared
         link,
         page,
         proc,
+        procfs: [-1; procfs::MOST],
+        joins_pid: false,
         root: -1,
         empty: -1,
         null: -1,
@@ -102,6 +113,7 @@ pub fn enter(mut script: Script, link: RawFd, proc: RawFd, page: &'static Shared
         alone: false,
         in_cwd: false,
         program: 0,
+        has_program: false,
         detail: Detail::new(),
         home: Home::new(),
     };
@@ -131,6 +143,26 @@ impl Place {
             Ok(Some(received)) => Ok(received),
             Ok(_) => clone::exit(1),
             Err(errno) => Err(errno).at(Call::Receive),
+        }
+    }
+
+    /// Opens what is needed of a pid namespace, and chooses it for the child that is born last.
+    fn join_pid(&mut self, namespace: RawFd, count: usize) -> Result<(), Failure> {
+        for slot in self.procfs.iter_mut().take(count) {
+            *slot = procfs::open(namespace)?;
+        }
+        self.joins_pid = true;
+        ns::setns(namespace, ::libc::CLONE_NEWPID as u64).at(Call::Setns)
+    }
+
+    /// A context for a procfs of the container's pid namespace.
+    fn procfs(&mut self) -> Result<RawFd, Failure> {
+        if !self.joins_pid {
+            return mount::fsopen(c"proc").at(Call::FsOpen);
+        }
+        match self.procfs.iter_mut().find(|context| **context >= 0) {
+            Some(context) => Ok(::core::mem::replace(context, -1)),
+            None => Err(Failure::new(Call::Procfs, Errno::EMFILE)),
         }
     }
 

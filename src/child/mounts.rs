@@ -63,9 +63,16 @@ fn file_system(at: &mut Place, mount: &Mount, made: &FileSystem) -> Result<(), F
     // A directory that was made for the mount has no mode to inherit.
     let inherit_mode = made.inherit_mode && !fresh;
     if let Some(old) = &made.old {
+        if at.joins_pid && made.fstype.to_bytes() == b"proc" {
+            // mount(2) would make that of the runtime's own pid namespace.
+            return Err(Failure::new(Call::Procfs, Errno::EOPNOTSUPP));
+        }
         return old_mount(at, mount, made, old, target, inherit_mode);
     }
-    let context = mount::fsopen(&made.fstype).at(Call::FsOpen)?;
+    let context = match made.fstype.to_bytes() {
+        b"proc" => at.procfs()?,
+        _ => mount::fsopen(&made.fstype).at(Call::FsOpen)?,
+    };
     let mode = if inherit_mode { Some(target) } else { None };
     let created = configure(context, &made.parameters, mode)
         .and_then(|()| mount::fsconfig_create(context).at(Call::FsConfigCreate));

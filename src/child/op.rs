@@ -5,7 +5,6 @@
 
 use ::core::prelude::rust_2024::*;
 
-use ::nix::errno::Errno;
 use ::seccompiler::sock_filter;
 use ::std::ffi::CString;
 use ::std::rc::Rc;
@@ -21,7 +20,7 @@ use crate::plan::devices::Device;
 use crate::plan::mounts::Mount;
 use crate::sync::Kind;
 use crate::sys::sched::SchedAttr;
-use crate::sys::{RawFd, cred, fs, net, ns, sched, seccomp, signal};
+use crate::sys::{RawFd, cred, fs, memory, net, ns, sched, seccomp, signal};
 
 /// One thing that the child does. All memory was allocated before the clone.
 #[derive(Debug)]
@@ -49,6 +48,13 @@ pub enum Op {
         /// `CLONE_NEW*`.
         flags: u64,
     },
+    /// Chooses a pid namespace for the children of this process.
+    JoinPid {
+        /// Its file.
+        fd: RawFd,
+        /// How many procfs of it will be mounted.
+        procfs: usize,
+    },
     /// Makes namespaces for this process; of pid and time, for its children.
     Unshare(u64),
     /// Makes the real child, a sibling, and exits.
@@ -56,10 +62,21 @@ pub enum Op {
         /// `CLONE_NEW*` of the child.
         namespaces: u64,
     },
+    /// Overwrites the arguments and the environment that the caller has given to `rt`.
+    ForgetArguments,
+    /// Waits until the runtime's own binary is out of reach: from here on others may see this
+    /// process.
+    Appear,
     /// Goes on in the pid namespace that was joined.
-    EnterPidNamespace,
-    /// Starts a session without a terminal.
-    NewSession,
+    EnterPidNamespace {
+        /// With memory of its own, which a new time namespace wants (time_namespaces(7)).
+        copy: bool,
+    },
+    /// Starts a session.
+    NewSession {
+        /// The terminal on stdin is its controlling one.
+        terminal: bool,
+    },
     /// Joins the session keyring of the container.
     SessionKeyring(CString),
     /// Brings the loopback interface up.
@@ -127,7 +144,8 @@ pub enum Op {
     },
     /// /dev/fd, /dev/stdin, …, /dev/ptmx.
     DeviceLinks,
-    /// Makes a terminal, hands its master to the parent, and takes it for stdio.
+    /// Makes a terminal, hands its master to the parent, and takes it for stdio. It becomes the
+    /// controlling one with the session.
     Console {
         /// Rows and columns.
         size: Option<(u16, u16)>,
@@ -205,6 +223,13 @@ pub enum Op {
         /// Hard limit.
         hard: u64,
     },
+    /// Makes the hard limit at least this, and the soft one the same.
+    WidenLimit {
+        /// `RLIMIT_*`.
+        resource: u32,
+        /// The least hard limit.
+        hard: u64,
+    },
     /// Gives inherited pipes and the terminal to the user, so that /dev/stdout can be
     /// opened again.
     OwnStdio {
@@ -232,13 +257,24 @@ pub enum Op {
     /// execute with them.
     Effective(u64),
     /// Finds the program.
-    FindProgram,
+    FindProgram {
+        /// The last try: a program that is not found is an error.
+        last: bool,
+    },
     /// Says that all is done, and waits for the parent to let go.
     Ready,
     /// Waits for a byte in the start fifo.
     Gate(RawFd),
     /// Drops to these sets.
-    Capabilities(Caps),
+    Capabilities {
+        /// The sets.
+        caps: Caps,
+        /// CAP_SYS_ADMIN is kept as well: the filter, which comes later, needs it
+        /// (seccomp(2)).
+        before_filter: bool,
+        /// Asks the kernel whether it is so: a filter may be in the way.
+        verify: bool,
+    },
     /// `PR_SET_NO_NEW_PRIVS`.
     NoNewPrivileges,
     /// Loads the filter.
@@ -269,7 +305,7 @@ pub enum Op {
 impl Op {
     /// Whether what follows is done by another process.
     pub fn ends_stage(&self) -> bool {
-        ::core::matches!(self, Op::Fork { .. } | Op::EnterPidNamespace)
+        ::core::matches!(self, Op::Fork { .. } | Op::EnterPidNamespace { .. })
     }
 
     /// Does it.
@@ -288,15 +324,16 @@ impl Op {
                 fs::close(*fd);
                 Ok(())
             }
+            Op::JoinPid { fd, procfs } => at.join_pid(*fd, *procfs),
             Op::Unshare(namespaces) => Ok(ns::unshare(*namespaces)?),
             Op::Fork { namespaces } => process::fork(at, *namespaces),
-            Op::EnterPidNamespace => process::enter_pid_namespace(at),
-            Op::NewSession => match cred::setsid() {
-                // A first process of its own pid namespace is born leading a session when
-                // the caller's is outside of it.
-                Err(Errno::EPERM) => Ok(()),
-                other => Ok(other?),
-            },
+            Op::ForgetArguments => {
+                memory::overwrite_arguments();
+                Ok(())
+            }
+            Op::Appear => process::appear(at),
+            Op::EnterPidNamespace { copy } => process::enter_pid_namespace(at, *copy),
+            Op::NewSession { terminal } => process::new_session(*terminal),
             Op::SessionKeyring(name) => process::session_keyring(name),
             Op::LoopbackUp => Ok(net::loopback_up()?),
             Op::AwaitNetDevices => at.ask(Kind::NetDevices, 0).map(|_| ()),
@@ -336,26 +373,36 @@ impl Op {
             Op::Cpus(mask) => Ok(sched::sched_setaffinity(mask)?),
             Op::MemoryPolicy { mode, nodes } => Ok(sched::set_mempolicy(*mode, nodes)?),
             Op::IoPriority(priority) => Ok(sched::ioprio_set(*priority)?),
-            Op::Scheduler(attr) => Ok(sched::sched_setattr(attr)?),
+            Op::Scheduler(attr) => Ok(sched::sched_setattr(0, attr)?),
             Op::Personality(persona) => Ok(sched::personality(*persona)?),
             Op::Cwd { path, last } => finish::enter_cwd(at, path, *last),
             Op::Rlimit { resource, soft, hard, .. } => {
                 Ok(sched::setrlimit(*resource, *soft, *hard)?)
+            }
+            Op::WidenLimit { resource, hard } => {
+                let (_, own) = sched::getrlimit(*resource)?;
+                let hard = own.max(*hard);
+                Ok(sched::setrlimit(*resource, hard, hard)?)
             }
             Op::OwnStdio { uid } => creds::own_stdio(*uid),
             Op::BoundingSet(keep) => creds::bounding_set(*keep),
             Op::User { uid, gid, groups } => creds::become_user(*uid, *gid, groups.as_deref()),
             Op::Home { uid } => finish::find_home(at, *uid),
             Op::Effective(mask) => creds::raise(*mask),
-            Op::FindProgram => finish::find_program(at, script),
+            Op::FindProgram { last } => finish::find_program(at, script, *last),
             Op::Ready => {
                 let answer = at.ask(Kind::Ready, 0)?;
                 at.alone = answer.frame.arg == 1;
+                if at.alone {
+                    fs::close(at.link);
+                }
                 Ok(())
             }
             Op::Gate(fifo) => gate::wait(*fifo),
-            Op::Capabilities(caps) => creds::drop_to(caps),
-            Op::NoNewPrivileges => Ok(cred::no_new_privileges()?),
+            Op::Capabilities { caps, before_filter, verify } => {
+                creds::drop_to(caps, *before_filter, *verify)
+            }
+            Op::NoNewPrivileges => creds::no_new_privileges(),
             Op::Seccomp { program, flags, privileged, notify } => {
                 if *privileged {
                     creds::raise_permitted()?;

@@ -6,6 +6,7 @@
 use ::core::prelude::rust_2024::*;
 
 use ::core::ffi::CStr;
+use ::core::sync::atomic::Ordering;
 use ::nix::errno::Errno;
 
 use super::Place;
@@ -13,7 +14,7 @@ use super::report::{At, Call, Failure};
 use crate::sync::Kind;
 use crate::sys::clone::{self, Side};
 use crate::sys::fs::{self, RESOLVE_BENEATH, RESOLVE_NO_XDEV, openat2};
-use crate::sys::{RawFd, io, keyring, sched};
+use crate::sys::{RawFd, cred, io, keyring, pty, sched};
 
 /// The procfs is the one that the parent opened on the host; nothing mounted over a part
 /// of it is followed (CVE-2025-52881).
@@ -37,9 +38,26 @@ pub(super) fn fork(at: &mut Place, namespaces: u64) -> Result<(), Failure> {
 }
 
 /// Only children are born in a pid namespace that was joined (pid_namespaces(7)).
-pub(super) fn enter_pid_namespace(at: &mut Place) -> Result<(), Failure> {
+pub(super) fn enter_pid_namespace(at: &mut Place, copy: bool) -> Result<(), Failure> {
+    if copy {
+        return fork(at, 0);
+    }
     clone::reborn(&at.page.pid).at(Call::Clone)?;
     introduce(at)
+}
+
+/// Mostly the page says so already: the runtime has had time since the clone.
+pub(super) fn appear(at: &mut Place) -> Result<(), Failure> {
+    match at.page.sealed.load(Ordering::Acquire) {
+        0 => at.ask(Kind::Appear, 0).map(|_| ()),
+        _ => Ok(()),
+    }
+}
+
+/// A process that was just cloned leads nothing, so that it can always have a session of its own.
+pub(super) fn new_session(terminal: bool) -> Result<(), Failure> {
+    cred::setsid()?;
+    if terminal { pty::make_controlling(0).at(Call::Terminal) } else { Ok(()) }
 }
 
 /// The runtime learns of a new process before anything else that it says.
@@ -84,7 +102,7 @@ pub(super) fn all_cpus() -> Result<(), Failure> {
 
 /// Directories of the host, the lock of the state directory, ends of other sockets.
 pub(super) fn close_others(at: &mut Place, from: u32, keep: [RawFd; 2]) -> Result<(), Failure> {
-    for fd in [&mut at.proc, &mut at.null, &mut at.empty] {
+    for fd in [&mut at.proc, &mut at.null, &mut at.empty].into_iter().chain(&mut at.procfs) {
         *fd = -1;
     }
     let [one, other] = keep;

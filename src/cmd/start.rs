@@ -5,12 +5,13 @@ use std::os::fd::AsFd;
 use super::delete::end;
 use super::hooks::hooks_of;
 use crate::error::{Error, Kind, Result};
-use crate::parent::hooks::{self, Place, Rights};
+use crate::parent::hooks::{self, Place, Rights, Root};
 use crate::parent::listener::{self, Notified};
 use crate::parent::{notify, protect};
 use crate::plan;
 use crate::plan::findings::Findings;
 use crate::plan::hooks::{Hooks, Kind as Hook};
+use crate::plan::namespaces::flag;
 use crate::spec;
 use crate::state::{Agent, Container, Id, OciState, StateRoot, Status};
 
@@ -54,18 +55,21 @@ fn pass_gate(container: &Container, found: &Hooks) -> Result<()> {
     {
         // A process of rt enters the container for them. Nothing was done so far.
         protect::ensure()?;
+        protect::let_go();
         let (spec, _) = spec::decode(&container.dir.config()?)?;
         let mut findings = Findings::default();
         let process = spec.process().as_ref();
         let process = process.map(|process| plan::process::plan(process, &[], &mut findings));
         let (process, filter) =
             (process.unwrap_or_default(), plan::seccomp_filter(&spec, &mut findings));
+        let shares_pid = plan::namespaces::plan(&spec, &mut findings).joins(flag::PID);
         findings.into_result()?;
         let limited = container.cgroup_record()?.is_some_and(|record| record.id.is_some());
         let pid = container.pid(Status::Created);
-        let rights = Rights::of(&process, record, filter.as_ref(), pid, limited)?;
+        let rights = Rights::of(&process, record, filter.as_ref(), shares_pid, pid, limited)?;
         let (pidfd, namespaces) = (init.as_fd(), record.namespaces);
-        let place = Place::Container { pidfd, namespaces, rights: Some(&rights) };
+        let (root, rights) = (Root::OfInit, Some(&rights));
+        let place = Place::Container { pidfd, namespaces, root, rights };
         hooks::run(Hook::StartContainer, hooks, &state(Status::Created), place)?;
     }
     if record.notifies {

@@ -8,7 +8,7 @@ use super::listener::{self, Notified};
 use super::net_devices::{self, Moved};
 use super::notify::{self, Messenger};
 use super::sources::{self, Sources};
-use super::{Created, Request, console, hooks, idmap, limits, protect};
+use super::{Created, Request, console, hooks, idmap, limits};
 use crate::cgroup::{self, Cgroup, Driver, Fs, Placement, Systemd, stats};
 use crate::error::{Doing, Error, Result};
 use crate::host::{Host, mounts};
@@ -34,6 +34,13 @@ pub(super) struct Attempt<'a> {
     master: Option<OwnedFd>,
     messenger: Option<Messenger>,
     sources: Sources,
+    /// A hook has been run: what it has made, those of `poststop` take back.
+    has_run_hooks: bool,
+}
+
+/// Called at a time when there is no child.
+fn no_child() -> Error {
+    Error::new("there is no child")
 }
 
 impl<'a> Attempt<'a> {
@@ -54,6 +61,7 @@ impl<'a> Attempt<'a> {
             master: None,
             messenger: None,
             sources: Sources::default(),
+            has_run_hooks: false,
         }
     }
 
@@ -90,6 +98,7 @@ impl<'a> Attempt<'a> {
             // Nobody waits in the foreground: a signal may end a create that hangs.
             signal::set_mask(birth.mask).doing(|| "restore the signal mask")?;
         }
+        let stage = birth.is_stage();
         self.birth = Some(birth);
         drop((files, gate));
         // While the child is at work: the kernel takes its time to check a program.
@@ -99,11 +108,10 @@ impl<'a> Attempt<'a> {
             driver.guard(plan, leaf.as_fd())?;
         }
         // A stage will give the container another first process, and systemd its cgroup.
-        if !self.plan.namespaces.needs_stage() && !setup.awaits_cgroup {
+        if !stage && !setup.awaits_cgroup {
             self.know_init()?;
         }
-
-        protect::let_go();
+        self.birth.as_ref().ok_or_else(no_child)?.seal();
 
         // 6  it is served until it is ready
         self.serve(host)
@@ -137,8 +145,8 @@ impl<'a> Attempt<'a> {
         Resctrl::host().prepare(plan, &record)
     }
 
-    /// How the child is born, and what it is given: see `Namespaces::needs_stage` for who joins
-    /// and makes which namespaces.
+    /// How the child is born, and what it is given: see `Namespaces::by_clone` for who makes which
+    /// namespaces.
     fn cradle_and_setup(
         &self,
         host: &Host,
@@ -147,40 +155,22 @@ impl<'a> Attempt<'a> {
         gate: Option<&OwnedFd>,
     ) -> Result<(Cradle, InitSetup)> {
         let namespaces = &self.plan.namespaces;
-        let stage = namespaces.needs_stage();
         let awaits_cgroup = matches!(placement, Placement::Later);
         let tree_namespace = host.tree_namespaces && sources::tree_namespace(self.plan);
-        let mut new = if stage { 0 } else { namespaces.new };
-        // These are made by the child itself, when it is root of its user namespace, ...
-        if namespaces.is_new(flag::USER) {
-            new &= !flag::IPC;
-        }
-        // ... of the root alone, and when its cgroup is there.
-        if tree_namespace {
-            new &= !flag::MOUNT;
-        }
-        if awaits_cgroup {
-            new &= !flag::CGROUP;
-        }
-        let mut pid_namespace = None;
-        let mut joins = Vec::new();
-        for (joined, file) in namespaces.joined.iter().zip(files) {
-            if joined.flag == flag::PID && !stage {
-                pid_namespace = Some(file.as_raw_fd());
-            } else {
-                let (fd, field) = (file.as_raw_fd(), joined.field.clone());
-                joins.push(OpenNamespace { fd, flag: joined.flag, field });
-            }
-        }
+        let new = namespaces.by_clone(tree_namespace, awaits_cgroup);
+        let joins = namespaces.joined.iter().zip(files).map(|(joined, file)| {
+            let (fd, field) = (file.as_raw_fd(), joined.field.clone());
+            OpenNamespace { fd, flag: joined.flag, field }
+        });
         let has_listener = gate.is_some() && self.container.record.agent.is_some();
         let page = has_listener.then(|| self.container.dir.make_listener_page()).transpose()?;
         let cgroup = match placement {
             Placement::Into(cgroup) => Some(cgroup),
             _ => None,
         };
-        let cradle = Cradle { namespaces: new, cgroup, pid_namespace, page };
+        let cradle = Cradle { namespaces: new, cgroup, page };
         let setup = InitSetup {
-            joins,
+            joins: joins.collect(),
             keyring: self.container.record.keyring(),
             gate: gate.map(AsRawFd::as_raw_fd),
             keep_below: 3 + self.request.passed.count,
@@ -195,7 +185,7 @@ impl<'a> Attempt<'a> {
 
     fn serve(&mut self, host: &Host) -> Result<()> {
         loop {
-            let Some(birth) = self.birth.as_mut() else { return Ok(()) };
+            let birth = self.birth.as_mut().ok_or_else(no_child)?;
             match birth.listen()? {
                 Event::Cgroup => self.adopt()?,
                 Event::Maps => {
@@ -217,6 +207,8 @@ impl<'a> Attempt<'a> {
                 }
                 Event::Console(master, number) => self.terminal(master, number)?,
                 Event::Hooks => self.hooks()?,
+                // The page says so already: the child has looked a moment too early.
+                Event::Appear => birth.answer(None)?,
                 Event::Ready => return self.ready(host),
                 Event::Gone => return Err(Error::new("the child is gone before it was ready")),
             }
@@ -224,16 +216,15 @@ impl<'a> Attempt<'a> {
     }
 
     fn adopt(&mut self) -> Result<()> {
-        if let (Some(driver), Some(plan), Some(birth)) =
-            (&mut self.cgroup, &self.plan.cgroup, &self.birth)
-        {
-            let adopted = driver.adopt(plan, birth.pid);
-            self.container.record.cgroup = Some(driver.record().clone());
-            adopted?;
-            self.container.dir.save_intent(&self.container.record)?;
-            birth.answer(None)?;
-        }
-        Ok(())
+        let birth = self.birth.as_ref().ok_or_else(no_child)?;
+        let (Some(driver), Some(plan)) = (&mut self.cgroup, &self.plan.cgroup) else {
+            return Err(Error::new("the child asked for a cgroup that is not planned"));
+        };
+        let adopted = driver.adopt(plan, birth.pid);
+        self.container.record.cgroup = Some(driver.record().clone());
+        adopted?;
+        self.container.dir.save_intent(&self.container.record)?;
+        birth.answer(None)
     }
 
     fn terminal(&mut self, master: OwnedFd, number: u32) -> Result<()> {
@@ -248,23 +239,33 @@ impl<'a> Attempt<'a> {
     }
 
     fn hooks(&mut self) -> Result<()> {
-        let Some(birth) = &self.birth else { return Ok(()) };
+        self.has_run_hooks = true;
+        let birth = self.birth.as_ref().ok_or_else(no_child)?;
         let state = OciState::new(&self.container.record, Status::Creating, birth.pid).to_json();
         let run = |kind: Hook, place| hooks::run(kind, self.plan.hooks.of(kind), &state, place);
         for kind in [Hook::Prestart, Hook::CreateRuntime] {
             run(kind, hooks::Place::Runtime { cwd: &self.request.bundle })?;
         }
-        let namespaces = self.container.record.namespaces;
+        // A pid namespace that others are in is left out: the host is still in sight of these
+        // hooks, and a peer with CAP_SYS_PTRACE would see it through them.
+        let shared = self.plan.namespaces.joins(flag::PID);
+        let namespaces =
+            self.container.record.namespaces & if shared { !flag::PID } else { u64::MAX };
+        let root = match self.plan.namespaces.is_new(flag::MOUNT) {
+            true => hooks::Root::OfInit,
+            false => hooks::Root::OfNamespace,
+        };
+        let pidfd = birth.pidfd.as_fd();
         run(
             Hook::CreateContainer,
-            hooks::Place::Container { pidfd: birth.pidfd.as_fd(), namespaces, rights: None },
+            hooks::Place::Container { pidfd, namespaces, root, rights: None },
         )?;
         birth.answer(None)
     }
 
     /// The record of the container, prepared while the child is at work.
     fn know_init(&mut self) -> Result<()> {
-        let Some(birth) = &self.birth else { return Ok(()) };
+        let birth = self.birth.as_ref().ok_or_else(no_child)?;
         self.container.record.init = Some(state::Process::with_pidfd(birth.pid, &birth.pidfd)?);
         self.container.dir.prepare(&self.container.record)
     }
@@ -275,7 +276,12 @@ impl<'a> Attempt<'a> {
             self.know_init()?;
         }
         self.container.dir.commit()?;
-        let Some(birth) = &self.birth else { return Ok(()) };
+        let start_hooks = !self.plan.hooks.of(Hook::StartContainer).is_empty();
+        self.has_run_hooks |= start_hooks && !self.request.gate;
+        let birth = self.birth.as_ref().ok_or_else(no_child)?;
+        if self.plan.namespaces.joins(flag::PID) {
+            limits::set_scheduler(birth.pid, &self.process.limits)?;
+        }
         self.delegate(birth, host.unprivileged)?;
         if let Some(record) = &self.container.record.intel_rdt {
             Resctrl::host().add(record, birth.pid)?;
@@ -326,18 +332,19 @@ impl<'a> Attempt<'a> {
             self.process,
             record,
             self.plan.seccomp.as_ref(),
+            self.plan.namespaces.joins(flag::PID),
             birth.pid,
             self.cgroup.is_some(),
         )?;
         let (pidfd, namespaces) = (birth.pidfd.as_fd(), record.namespaces);
-        let place = hooks::Place::Container { pidfd, namespaces, rights: Some(&rights) };
+        let (root, rights) = (hooks::Root::OfInit, Some(&rights));
+        let place = hooks::Place::Container { pidfd, namespaces, root, rights };
         hooks::run(Hook::StartContainer, hooks, &state, place)
     }
 
     pub(super) fn succeed(self) -> Result<Created> {
-        let gone = || Error::new("there is no child");
         let (container, master, messenger) = (self.container, self.master, self.messenger);
-        Ok(Created { container, birth: self.birth.ok_or_else(gone)?, master, messenger })
+        Ok(Created { container, birth: self.birth.ok_or_else(no_child)?, master, messenger })
     }
 
     /// A process that was killed for want of memory could not say so.
@@ -377,7 +384,15 @@ impl<'a> Attempt<'a> {
         if let Some(file) = &self.request.pid_file {
             clean("remove the pid file", file.remove());
         }
+        let state = OciState::new(&self.container.record, Status::Stopped, 0).to_json();
         clean("remove the state", self.container.dir.remove());
+        // runtime.md, "Lifecycle": a failing hook stops the container, and it goes on with its
+        // destruction. So do other failures once hooks have made something.
+        if self.has_run_hooks {
+            let place = hooks::Place::Runtime { cwd: &self.request.bundle };
+            let poststop = self.plan.hooks.of(Hook::Poststop);
+            clean("run hooks", hooks::run(Hook::Poststop, poststop, &state, place));
+        }
         error
     }
 }

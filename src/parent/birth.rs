@@ -13,11 +13,10 @@ use self::failure::clone_error;
 use super::protect;
 use crate::child::{self, Script};
 use crate::error::{Doing, Error, Result};
-use crate::plan::namespaces::flag;
 use crate::sync::{self, Frame, Kind};
 use crate::sys::clone::{self, Side};
 use crate::sys::page::SharedPage;
-use crate::sys::{RawFd, fs, mem, ns, pidfd, signal, sock};
+use crate::sys::{fs, mem, memory, pidfd, signal, sock};
 
 /// The inode number of the root of a procfs.
 const PROC_ROOT_INODE: u64 = 1;
@@ -29,8 +28,6 @@ pub struct Cradle {
     pub namespaces: u64,
     /// The cgroup to be born in.
     pub cgroup: Option<OwnedFd>,
-    /// The file of a pid namespace to be born in.
-    pub pid_namespace: Option<RawFd>,
     /// The file behind the page that is shared with the child, where another `rt` has to
     /// find it again.
     pub page: Option<OwnedFd>,
@@ -70,6 +67,8 @@ pub enum Event {
     Console(OwnedFd, u32),
     /// Hooks to be run.
     Hooks,
+    /// To be told that the runtime's binary is out of reach.
+    Appear,
     /// All is done; an [`Birth::release`] lets it go on.
     Ready,
     /// It runs the program, or has ended since it was ready: its pidfd tells.
@@ -85,8 +84,8 @@ pub fn begin(script: Script, cradle: &Cradle) -> Result<Birth> {
     let (ours, theirs) = (mem::own(ours), mem::own(theirs));
     let page = cradle.page.as_ref().map(AsRawFd::as_raw_fd);
     let page = SharedPage::map(page).doing(|| "map a shared page")?;
+    memory::find_arguments();
     let mask = signal::set_mask(signal::Mask::ALL).doing(|| "block signals")?;
-    let own_pid_namespace = cradle.pid_namespace.map(enter_pid_namespace).transpose()?;
     let cgroup = cradle.cgroup.as_ref().map(AsRawFd::as_raw_fd);
     // The words of runc's log for these stages, which people and tools look for.
     tracing::debug!("nsexec container setup: clone3, namespaces {:#x}", cradle.namespaces);
@@ -107,20 +106,9 @@ pub fn begin(script: Script, cradle: &Cradle) -> Result<Birth> {
     };
     drop(theirs);
     tracing::debug!("child process in init(): pid {pid}, {} steps to do", script.steps.len());
-    if let Some(own) = own_pid_namespace {
-        ns::setns(own.as_raw_fd(), flag::PID).doing(|| "return to the own pid namespace")?;
-    }
     let stage = script.steps.iter().any(|step| step.op.ends_stage());
     let script = ManuallyDrop::new(script);
     Ok(Birth { script, link: ours, page, pid, pidfd, mask, stage, ready: false })
-}
-
-/// Has the next child born in another pid namespace; the file of our own, to return by.
-fn enter_pid_namespace(target: RawFd) -> Result<OwnedFd> {
-    let own = fs::openat(libc::AT_FDCWD, c"/proc/self/ns/pid", libc::O_RDONLY, 0);
-    let own = own.map(mem::own).doing(|| "open /proc/self/ns/pid")?;
-    ns::setns(target, flag::PID).doing(|| "join the pid namespace")?;
-    Ok(own)
 }
 
 /// The host's procfs, before anything of a container is near: it must be a whole procfs
@@ -155,6 +143,7 @@ impl Birth {
             (Kind::NetDevices, _) => Ok(Event::NetDevices),
             (Kind::Source, _) => Ok(Event::Source(frame.arg as u32)),
             (Kind::Hooks, _) => Ok(Event::Hooks),
+            (Kind::Appear, _) => Ok(Event::Appear),
             (Kind::Console, Some(master)) => Ok(Event::Console(master, frame.arg as u32)),
             (Kind::Born, _) if self.stage => {
                 self.adopt()?;
@@ -171,6 +160,20 @@ impl Birth {
             }
             (kind, _) => Err(Error::new(format!("the child sent an unexpected {kind:?}"))),
         }
+    }
+
+    /// Whether the container's own process is not born yet.
+    pub fn is_stage(&self) -> bool {
+        self.stage
+    }
+
+    /// Lets the read-only mount go that this program runs from, before anybody in a container can
+    /// see one of our processes: as long as a descriptor of it is open somewhere, it is a detached
+    /// mount, which root of any user namespace may make writable again (mount_setattr(2); the class
+    /// of CVE-2019-5736). The child waits for the word in the page before it appears.
+    pub fn seal(&self) {
+        protect::let_go();
+        self.page.sealed.store(1, Ordering::Release);
     }
 
     /// Waits until the child runs the program; its failure is the error.

@@ -1,17 +1,19 @@
 //! Runs hooks. Process: `rt`, in the namespaces of the host.
 //!
 //! ```text
-//!  rt ── clone3 ──▶ stage ── setns, clone3 ──▶ the hook
-//!   │                 │ subreaper: gets the hook's orphans
-//!   │ ◀── report ──── │ how the hook ended, or which call failed
-//!   │ ◀──────────────── output ───────────────── │ stdout and stderr; the tail is kept
+//!  rt ── clone3 ──▶ stage ── clone3 ──▶ setns, rights ── birth ──▶ the hook
+//!   │                 │ subreaper: gets the hook's orphans            │
+//!   │ ◀── report ──── │ how the hook ended, or which call failed      │
+//!   │ ◀───────────────────────── output ───────────────────────────── │ the tail is kept
 //! ```
 //!
-//! The stage is there because joining a pid namespace counts for children only, and so
-//! that nothing about `rt` itself changes: no namespace to go back to, no orphans of a
-//! hook among its children. What the hook leaves behind when it succeeds is let go; when
-//! it fails or takes too long, all that came from it is killed ([`tree`]).
+//! The stage is there so that nothing about `rt` itself changes: no orphans of a hook among its
+//! children. Its child enters the container, if there is one to enter, and gives up what the hook
+//! must not have; the hook is born last, and only where it has to be in another pid namespace.
+//! What the hook leaves behind when it succeeds is let go; when it fails or takes too long, all
+//! that came from it is killed ([`tree`]).
 
+mod cgroup;
 mod files;
 mod outcome;
 mod stage;
@@ -20,14 +22,16 @@ mod tail;
 mod tests;
 mod tree;
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 
+use self::cgroup::OwnCgroup;
 pub use self::files::check_files;
 use self::outcome::Outcome;
 use self::stage::{Join, Stage};
@@ -36,13 +40,14 @@ use super::birth;
 use crate::cgroup::Cgroup;
 use crate::error::{Doing, Error, Result};
 use crate::plan::hooks::{Hook, Kind};
+use crate::plan::native_arch;
 use crate::plan::process::{Label, Process};
 use crate::seccomp::Filter;
 use crate::state::Record;
-use crate::sys::clone::{self, Side};
-use crate::sys::page::CArray;
+use crate::sys::clone::{self, REBORN_FLAGS, Side};
+use crate::sys::page::{CArray, SharedPage};
 use crate::sys::signal::{self, Blocked, Mask};
-use crate::sys::{fs, io, mem, pidfd};
+use crate::sys::{fs, io, mem, memory, pidfd};
 
 /// Signals that end a hook early: without a timeout there would be no other way out.
 const INTERRUPTS: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
@@ -55,16 +60,29 @@ pub enum Place<'a> {
         /// Working directory.
         cwd: &'a Path,
     },
-    /// In those of a container. The root is that of its first process, which need not be
-    /// the one of its mount namespace, and the working directory too: never a directory of the image's choice (CVE-2025-23266).
+    /// In those of a container. The working directory is the root: never a directory of the
+    /// image's choice (CVE-2025-23266).
     Container {
         /// Its first process.
         pidfd: BorrowedFd<'a>,
-        /// Which namespaces it does not share with the runtime: `CLONE_NEW*`.
+        /// Which namespaces are joined: `CLONE_NEW*`.
         namespaces: u64,
+        /// Which root it has, and in which its path counts.
+        root: Root,
         /// What the hook may do; none for all that root of the container's user namespace may.
         rights: Option<&'a Rights<'a>>,
     },
+}
+
+/// The root directory of a hook in a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Root {
+    /// That of the container's first process: before the pivot still the host's, in the
+    /// container's own mount namespace. The path of the hook counts from there.
+    OfInit,
+    /// That of the mount namespace that is joined, if one is. The path of the hook counts from the
+    /// root of the runtime (config.md, "Hooks"): what is there in the container is the image's.
+    OfNamespace,
 }
 
 /// What the container's own process may do, for hooks whose program is the container's.
@@ -83,6 +101,10 @@ pub struct Rights<'a> {
     /// Its filter. Calls of which an agent is to be notified fail with ENOSYS: the listener
     /// is for the process.
     pub filter: Option<&'a Filter>,
+    /// The filter can be loaded before the hook is in the container's pid namespace.
+    pub early_filter: bool,
+    /// That namespace has a first process that is not of this container: orphans go there.
+    pub shares_pid: bool,
     /// Its cgroup, with its limits and its devices.
     pub cgroup: Option<OwnedFd>,
 }
@@ -93,6 +115,7 @@ impl<'a> Rights<'a> {
         process: &'a Process,
         record: &Record,
         filter: Option<&'a Filter>,
+        shares_pid: bool,
         init: i32,
         limited: bool,
     ) -> Result<Self> {
@@ -103,7 +126,14 @@ impl<'a> Rights<'a> {
             proc: birth::open_proc()?,
             keyring: record.keyring(),
             deny_setgroups: record.deny_setgroups,
+            early_filter: filter.is_some_and(|filter| {
+                let passes = |name: &&str| filter.lets_through(native_arch(), name, [None; 6]);
+                let birth = [Some(REBORN_FLAGS), None, None, None, None, None];
+                filter.lets_through(native_arch(), "clone", birth)
+                    && stage::AFTER_FILTER.iter().all(passes)
+            }),
             filter,
+            shares_pid,
             cgroup,
         })
     }
@@ -179,6 +209,8 @@ struct Running {
     stage_pid: i32,
     /// The container's first process, to which its pid namespace gives a hook's orphans.
     adopter: Option<i32>,
+    /// A cgroup for all that comes from the hook, where orphans are adopted by a stranger.
+    cgroup: Option<OwnCgroup>,
     report: OwnedFd,
     output: Option<OwnedFd>,
     tail: Tail,
@@ -191,23 +223,40 @@ impl Running {
         let (report, report_writer) = io::pipe()?;
         let (output, output_writer) = io::pipe()?;
         io::set_nonblocking(&output, true)?;
-        let mut adopter = None;
-        let root;
-        let join = match place {
-            Place::Runtime { .. } => None,
-            Place::Container { pidfd, namespaces, .. } => {
-                let pid = pidfd::pid(pidfd)?;
-                adopter = Some(pid).filter(|_| namespaces & libc::CLONE_NEWPID as u64 != 0);
-                root = root_of(pid, pidfd)?;
-                Some(Join { pidfd: pidfd.as_raw_fd(), namespaces, root: root.as_raw_fd() })
-            }
-        };
         let rights = match place {
             Place::Container { rights, .. } => rights,
             Place::Runtime { .. } => None,
         };
+        let of_container = rights.and_then(|rights| rights.cgroup.as_ref());
+        let cgroup = of_container
+            .filter(|_| rights.is_some_and(|rights| rights.shares_pid))
+            .and_then(OwnCgroup::make);
+        let mut adopter = None;
+        let (init_root, program);
+        let mut opened = None;
+        let join = match place {
+            Place::Runtime { .. } => None,
+            Place::Container { pidfd, namespaces, root, .. } => {
+                let pid = pidfd::pid(pidfd)?;
+                adopter = Some(pid).filter(|_| namespaces & libc::CLONE_NEWPID as u64 != 0);
+                let root = if root == Root::OfInit {
+                    init_root = root_of(pid, pidfd)?;
+                    Some(init_root.as_raw_fd())
+                } else {
+                    if namespaces & libc::CLONE_NEWNS as u64 != 0 {
+                        program = open_program(&hook.path)?;
+                        opened = Some(program.as_raw_fd());
+                    }
+                    None
+                };
+                let born_in = cgroup.as_ref().map(OwnCgroup::fd);
+                let cgroup = born_in.or(of_container.map(AsRawFd::as_raw_fd));
+                Some(Join { pidfd: pidfd.as_raw_fd(), namespaces, root, cgroup })
+            }
+        };
         let mut stage = Stage {
             path: hook.path.clone(),
+            program: opened,
             argv: CArray::new(hook.args.clone()),
             envp: CArray::new(hook.env.clone()),
             stdin: stdin.as_raw_fd(),
@@ -219,14 +268,16 @@ impl Running {
             },
             join,
             rights,
+            page: SharedPage::map(None)?,
         };
-        let cgroup = rights.and_then(|rights| rights.cgroup.as_ref()).map(AsRawFd::as_raw_fd);
-        match clone::clone3(0, None, cgroup)? {
+        memory::find_arguments();
+        match clone::clone3(0, None, None)? {
             Side::Child => stage::enter(&mut stage),
             Side::Parent { pid, pidfd } => Ok(Running {
                 stage: mem::own(pidfd),
                 stage_pid: pid,
                 adopter,
+                cgroup,
                 report,
                 output: Some(output),
                 tail: Tail::default(),
@@ -273,7 +324,11 @@ impl Running {
                 break;
             }
         }
-        !outcome.is_success() && !tree::kill(self.stage_pid, self.adopter)
+        if outcome.is_success() {
+            return false;
+        }
+        let killed = self.cgroup.as_ref().is_none_or(|cgroup| cgroup.kill().is_ok());
+        !(tree::kill(self.stage_pid, self.adopter) && killed)
     }
 }
 
@@ -284,6 +339,9 @@ impl Drop for Running {
         // It may be gone already.
         let _ = pidfd::send_signal(self.stage.as_fd(), libc::SIGKILL);
         let _ = pidfd::wait(self.stage.as_fd(), false);
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.remove();
+        }
     }
 }
 
@@ -297,6 +355,12 @@ fn state_file(state_json: &[u8]) -> Result<OwnedFd, Errno> {
     }
     fs::rewind(file.as_raw_fd())?;
     Ok(file)
+}
+
+/// The program of a hook, by its path on the host. Its number is above those that the hook gets.
+fn open_program(path: &CStr) -> Result<OwnedFd, Errno> {
+    let program = fs::openat(libc::AT_FDCWD, path, libc::O_PATH, 0).map(mem::own)?;
+    fcntl(&program, FcntlArg::F_DUPFD_CLOEXEC(mem::HIGH)).map(mem::own)
 }
 
 /// The root directory of a container.

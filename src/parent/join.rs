@@ -12,15 +12,15 @@ use super::birth::{self, Birth, Cradle, Event};
 use super::console::{self, Socket};
 use super::fds::Passed;
 use super::handover::PidFile;
-use super::limits;
+use super::limits as own_limits;
 use super::listener::{self, Notified};
-use super::protect;
 use crate::cgroup::Cgroup;
 use crate::cgroup::files::Events;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::host::Host;
 use crate::plan::field::Field;
 use crate::plan::findings::Findings;
+use crate::plan::limits::Limits;
 use crate::plan::mounts::clean;
 use crate::plan::namespaces::flag;
 use crate::plan::script::{self, ExecSetup};
@@ -102,7 +102,7 @@ pub fn exec(request: &Request<'_>) -> Result<Joined> {
         set.map_err(|error| error.field(&field).hint("none of these processors is there"))?;
     }
     if record.namespaces & flag::USER != 0 {
-        limits::raise_hard(&process.limits.rlimits);
+        own_limits::raise_hard(&process.limits.rlimits);
     }
     let begin = |cgroup| {
         let cradle = Cradle { cgroup, ..Cradle::default() };
@@ -119,7 +119,8 @@ pub fn exec(request: &Request<'_>) -> Result<Joined> {
     // A process that is born into a frozen cgroup waits for the thaw: who has asked for it
     // must be able to give up.
     signal::set_mask(birth.mask).doing(|| "restore the signal mask")?;
-    match serve(request, agent.as_ref(), &mut birth) {
+    birth.seal();
+    match serve(request, agent.as_ref(), &process.limits, &mut birth) {
         Ok(master) => Ok(Joined { birth, master }),
         Err(error) => {
             if let Err(error) = birth.abort() {
@@ -215,6 +216,7 @@ fn cgroup_of_init(request: &Request<'_>) -> Result<Option<OwnedFd>> {
 fn serve(
     request: &Request<'_>,
     agent: Option<&Agent>,
+    limits: &Limits,
     birth: &mut Birth,
 ) -> Result<Option<OwnedFd>> {
     let mut terminal = None;
@@ -230,6 +232,9 @@ fn serve(
                 }
             },
             Event::Ready => {
+                if request.container.record.namespaces & flag::PID != 0 {
+                    own_limits::set_scheduler(birth.pid, limits)?;
+                }
                 if let Some(record) = &request.container.record.intel_rdt {
                     Resctrl::host().add(record, birth.pid)?;
                 }
@@ -243,11 +248,12 @@ fn serve(
                 signal::set_mask(signal::Mask::ALL).doing(|| "block signals")?;
                 tracing::debug!("setns_init: about to exec: pid {} may go on", birth.pid);
                 birth.release(false)?;
-                protect::let_go();
                 if let Some(agent) = agent {
                     hand_over(request.container, agent, birth)?;
                 }
             }
+            // The page says so already: the child has looked a moment too early.
+            Event::Appear => birth.answer(None)?,
             Event::Gone => return Ok(terminal),
             other => return Err(Error::new(format!("the child asked for {other:?} in an exec"))),
         }

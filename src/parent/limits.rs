@@ -4,12 +4,12 @@
 use crate::error::{Doing, Result};
 use crate::plan::field::Field;
 use crate::plan::limits::{Limits, Rlimit};
-use crate::plan::namespaces::{Namespaces, flag};
+use crate::plan::namespaces::Namespaces;
 use crate::sys::sched;
 
 /// Whether the child is born in its user namespace, by a parent with rights outside.
 pub fn oom_score_is_ours(namespaces: &Namespaces, unprivileged: bool) -> bool {
-    namespaces.is_new(flag::USER) && !namespaces.needs_stage() && !unprivileged
+    namespaces.are_born_in_user() && !unprivileged
 }
 
 /// Sets `process.oomScoreAdj` for the child.
@@ -18,6 +18,16 @@ pub fn set_oom_score(pid: i32, limits: &Limits) -> Result<()> {
     let written = std::fs::write(format!("/proc/{pid}/oom_score_adj"), score.to_string());
     let written = written.doing(|| format!("set the OOM score to {score}"));
     written.map_err(|error| error.field(&Field::of("process.oomScoreAdj")))
+}
+
+/// Sets a scheduler that the process could not have been born with, when it is there.
+pub fn set_scheduler(pid: i32, limits: &Limits) -> Result<()> {
+    match limits.scheduler.filter(|attr| !attr.is_inherited()) {
+        Some(attr) => sched::sched_setattr(pid, &attr)
+            .doing(|| "set the scheduler")
+            .map_err(|error| error.field(&Field::of("process.scheduler"))),
+        None => Ok(()),
+    }
 }
 
 /// Raises our own hard limits to those wanted, for the child to be born with. Where that

@@ -50,7 +50,7 @@ pub fn plan(process: &oci_spec::runtime::Process, findings: &mut Findings) -> Cr
 }
 
 fn user(user: &User, field: &Field, findings: &mut Findings) -> Creds {
-    let groups = user.additional_gids().clone().unwrap_or_default();
+    let mut groups = user.additional_gids().clone().unwrap_or_default();
     // (uid_t) -1 means "leave it" to the kernel, so it would keep the runtime's own id
     // (CVE-2024-40635 and its like).
     let mut check = |field: Field, id: u32| {
@@ -63,6 +63,8 @@ fn user(user: &User, field: &Field, findings: &mut Findings) -> Creds {
     for (index, gid) in groups.iter().enumerate() {
         check(field.key("additionalGids").at(index), *gid);
     }
+    // As the kernel keeps them: getgroups(2) is compared with this.
+    groups.sort_unstable();
     if groups.len() > MAX_GROUPS {
         let reason = "the kernel takes at most 65536 groups";
         findings.refuse_value(&field.key("additionalGids"), groups.len(), reason);

@@ -163,7 +163,8 @@ impl Mount {
     }
 
     /// The type of a new file system.
-    fn fstype(&self) -> Option<&CString> {
+    /// The type of a file system that is made for it.
+    pub fn fstype(&self) -> Option<&CString> {
         match &self.what {
             What::FileSystem(made) => Some(&made.fstype),
             _ => None,

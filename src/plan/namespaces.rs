@@ -86,6 +86,11 @@ impl Namespaces {
         matches!(self.gid_map[..], [one] if one.size == 1)
     }
 
+    /// Whether this kind is somebody else's, too: others may be in it already.
+    pub fn joins(&self, flag: u64) -> bool {
+        self.joined.iter().any(|joined| joined.flag == flag)
+    }
+
     /// Whether a first process must prepare what the second is born into.
     ///
     /// - A user namespace, new or joined, beside joined ones: what belongs to the outer
@@ -93,8 +98,37 @@ impl Namespaces {
     ///   must be made after.
     /// - A new time namespace takes its offsets only while nobody is in it
     ///   (time_namespaces(7)).
+    ///
+    /// With a joined pid namespace there is none: there the container's process is born last
+    /// of all, when it is all that its peers may see.
     pub fn needs_stage(&self) -> bool {
+        !self.joins(flag::PID) && self.needs_preparation()
+    }
+
+    /// Whether a process outside of them has to join and make namespaces one after the other.
+    pub fn needs_preparation(&self) -> bool {
         self.is_new(flag::TIME) || (self.has(flag::USER) && !self.joined.is_empty())
+    }
+
+    /// Those that are made by the clone. The others are made by the child, in its script: when it
+    /// is root of its user namespace, of the container's root alone, or when its cgroup is there.
+    pub fn by_clone(&self, tree_namespace: bool, awaits_cgroup: bool) -> u64 {
+        if self.needs_preparation() {
+            return 0;
+        }
+        let later = [
+            // Who makes it owns its message queues.
+            (flag::IPC, self.is_new(flag::USER)),
+            (flag::MOUNT, tree_namespace),
+            (flag::CGROUP, awaits_cgroup),
+        ];
+        later.into_iter().fold(self.new, |new, (flag, later)| if later { new & !flag } else { new })
+    }
+
+    /// Whether the container's process is born in its new user namespace, by a parent who has
+    /// rights outside of it.
+    pub fn are_born_in_user(&self) -> bool {
+        self.is_new(flag::USER) && !self.needs_preparation()
     }
 }
 
@@ -146,7 +180,7 @@ fn flag_of(kind: Type) -> u64 {
 /// The user namespace last but for the mount namespace: leaving the old one early would
 /// lose the right to join the others, and after the mount namespace no path of the host
 /// is left.
-fn join_order(flag: u64) -> u8 {
+pub(super) fn join_order(flag: u64) -> u8 {
     match flag {
         flag::MOUNT => 2,
         flag::USER => 1,
@@ -292,6 +326,8 @@ mod tests {
                 true,
             ),
             (r#"{"namespaces":[{"type":"pid","path":"/p"}]}"#, false),
+            // The last step is a birth anyway.
+            (r#"{"namespaces":[{"type":"pid","path":"/p"},{"type":"time"}]}"#, false),
         ] {
             let (plan, findings) = planned(linux);
             assert!(findings.violations.is_empty(), "{linux}: {findings:?}");

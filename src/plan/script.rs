@@ -1,16 +1,23 @@
 //! The plan as a list of steps for the child: the only place that allocates for it.
 
 mod root;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
 
 use super::Plan;
+use super::creds::Caps;
 use super::field::Field;
-use super::limits::Affinity;
-use super::namespaces::{Namespaces, flag};
+use super::limits::{Affinity, Rlimit};
+use super::mounts::Mount;
+use super::namespaces::flag;
+use super::native_arch;
 use super::process::Process;
-use crate::child::{Op, Script, Step};
+use crate::child::{LAST, Needed, Op, Script, Step};
+use crate::seccomp::Filter;
 use crate::sys::RawFd;
 use crate::sys::page::CArray;
 
@@ -75,6 +82,15 @@ struct Last {
     keep_below: u32,
     unprivileged: bool,
     cpus: Cpus,
+    /// How the process comes into a pid namespace that has others in it.
+    birth: Option<Birth>,
+}
+
+/// The birth in a pid namespace that others are in.
+#[derive(Debug, Clone, Copy)]
+struct Birth {
+    /// With memory of its own: into a time namespace as well.
+    copy: bool,
 }
 
 /// On which processors the process runs.
@@ -107,18 +123,24 @@ impl Steps {
 /// The steps of a container's first process.
 pub fn init(plan: &Plan, process: &Process, setup: &InitSetup) -> Script {
     let mut steps = Steps::default();
+    steps.push(Op::ForgetArguments);
+    let born_in_user = plan.namespaces.are_born_in_user();
+    if !born_in_user {
+        // Memory and descriptors are those of the runtime (CVE-2016-9962). Who is born in a user
+        // namespace waits for its maps first, which belong to whoever may trace it.
+        steps.push(Op::Dumpable(false));
+    }
     if setup.awaits_cgroup {
         steps.at(Op::AwaitCgroup, "linux.cgroupsPath");
         let namespaces = &plan.namespaces;
-        if namespaces.is_new(flag::CGROUP) && !namespaces.needs_stage() {
+        if namespaces.is_new(flag::CGROUP) && !namespaces.needs_preparation() {
             steps.at(Op::Unshare(flag::CGROUP), "linux.namespaces");
         }
     }
     if !setup.oom_score_by_parent {
         oom_score_adj(&mut steps, process);
     }
-    namespaces(&mut steps, &plan.namespaces, setup);
-    steps.push(Op::NewSession);
+    namespaces(&mut steps, plan, setup);
     if let Some(name) = &setup.keyring {
         keyring_label(&mut steps, process);
         steps.push(Op::SessionKeyring(name.clone()));
@@ -151,27 +173,31 @@ pub fn init(plan: &Plan, process: &Process, setup: &InitSetup) -> Script {
         close_others(&mut steps, setup.keep_below, setup.gate);
     }
     let groups = !plan.namespaces.deny_setgroups && !plan.keep_groups;
+    let joins_pid = plan.namespaces.joins(flag::PID);
     let last = Last {
         setgroups: groups,
         gate: setup.gate,
         keep_below: setup.keep_below,
         unprivileged: setup.unprivileged,
         cpus: Cpus::All,
+        birth: joins_pid.then(|| Birth { copy: plan.namespaces.is_new(flag::TIME) }),
     };
     privileges(&mut steps, plan, process, &last);
+    appear(&mut steps, plan, process, &last);
     finish(steps, process)
 }
 
 /// The steps of a process that joins a container.
 pub fn exec(plan: &Plan, process: &Process, setup: &ExecSetup) -> Script {
     let mut steps = Steps::default();
+    steps.push(Op::ForgetArguments);
+    // Memory and descriptors are those of the runtime (CVE-2016-9962).
+    steps.push(Op::Dumpable(false));
     oom_score_adj(&mut steps, process);
     steps.0.extend(labels(process));
     if setup.keyring.is_some() {
         keyring_label(&mut steps, process);
     }
-    // Before the container's processes can see this one.
-    steps.push(Op::Dumpable(false));
     let keep = [setup.init, setup.root.unwrap_or(-1)];
     steps.push(Op::CloseOthers { from: setup.keep_below, keep });
     steps.push(Op::Join { fd: setup.init, flags: setup.namespaces });
@@ -183,11 +209,6 @@ pub fn exec(plan: &Plan, process: &Process, setup: &ExecSetup) -> Script {
         // The kernel decides anew at a change of user.
         steps.push(Op::Dumpable(false));
     }
-    if setup.namespaces & flag::PID != 0 {
-        // Who has CAP_SYS_PTRACE in there looks through /proc/PID/root of all that it sees.
-        steps.push(Op::EnterPidNamespace);
-    }
-    steps.push(Op::NewSession);
     if let Some(name) = &setup.keyring {
         steps.push(Op::SessionKeyring(name.clone()));
     }
@@ -199,8 +220,11 @@ pub fn exec(plan: &Plan, process: &Process, setup: &ExecSetup) -> Script {
         Affinity { initial: Some(_), .. } => Cpus::Inherited,
         _ => Cpus::All,
     };
-    let last = Last { setgroups, gate: None, keep_below, unprivileged: false, cpus };
+    let joins_pid = setup.namespaces & flag::PID != 0;
+    let birth = joins_pid.then_some(Birth { copy: false });
+    let last = Last { setgroups, gate: None, keep_below, unprivileged: false, cpus, birth };
     privileges(&mut steps, plan, process, &last);
+    appear(&mut steps, plan, process, &last);
     finish(steps, process)
 }
 
@@ -245,9 +269,9 @@ fn keyring_label(steps: &mut Steps, process: &Process) {
     }
 }
 
-fn namespaces(steps: &mut Steps, namespaces: &Namespaces, setup: &InitSetup) {
-    let stage = namespaces.needs_stage();
-    if !stage && namespaces.is_new(flag::USER) {
+fn namespaces(steps: &mut Steps, plan: &Plan, setup: &InitSetup) {
+    let namespaces = &plan.namespaces;
+    if namespaces.are_born_in_user() {
         // The maps are written to files that belong to root once we are not dumpable.
         become_root_of_new(steps);
         steps.push(Op::Dumpable(false));
@@ -257,12 +281,21 @@ fn namespaces(steps: &mut Steps, namespaces: &Namespaces, setup: &InitSetup) {
         }
     }
     for join in &setup.joins {
-        steps.for_field(Op::Join { fd: join.fd, flags: join.flag }, &join.field);
+        let (fd, flags) = (join.fd, join.flag);
+        let op = if flags == flag::PID && !namespaces.needs_stage() {
+            let is_proc =
+                |mount: &&Rc<Mount>| mount.fstype().is_some_and(|name| name.as_c_str() == c"proc");
+            Op::JoinPid { fd, procfs: plan.mounts.iter().filter(is_proc).count() }
+        } else {
+            Op::Join { fd, flags }
+        };
+        steps.for_field(op, &join.field);
         if join.flag == flag::USER {
             steps.for_field(Op::BecomeRoot, &join.field);
+            steps.push(Op::Dumpable(false));
         }
     }
-    if !stage {
+    if !namespaces.needs_preparation() {
         return;
     }
     if namespaces.is_new(flag::USER) {
@@ -281,7 +314,11 @@ fn namespaces(steps: &mut Steps, namespaces: &Namespaces, setup: &InitSetup) {
     }
     steps.push(Op::Dumpable(false));
     let rest = namespaces.new & !(flag::USER | flag::TIME);
-    steps.at(Op::Fork { namespaces: rest }, "linux.namespaces");
+    if namespaces.needs_stage() {
+        steps.at(Op::Fork { namespaces: rest }, "linux.namespaces");
+    } else if rest != 0 {
+        steps.at(Op::Unshare(rest), "linux.namespaces");
+    }
 }
 
 fn become_root_of_new(steps: &mut Steps) {
@@ -296,11 +333,10 @@ fn console(steps: &mut Steps, process: &Process, mount: bool) {
     }
 }
 
-/// From root to the user, and to the gate.
+/// From root to the user, who keeps the permitted capabilities for what is left to do.
 ///
 /// The order is the kernel's: what needs capabilities comes before they go; limits on
-/// open files come when nothing more is opened; a filter is loaded as late as may be,
-/// but without no_new_privs it needs CAP_SYS_ADMIN (seccomp(2)).
+/// open files come when nothing more is opened.
 fn privileges(steps: &mut Steps, plan: &Plan, process: &Process, last: &Last) {
     let (creds, limits) = (&process.creds, &process.limits);
     match &last.cpus {
@@ -315,7 +351,9 @@ fn privileges(steps: &mut Steps, plan: &Plan, process: &Process, last: &Last) {
     if let Some(priority) = limits.io_priority {
         steps.at(Op::IoPriority(priority), "process.ioPriority");
     }
-    if let Some(attr) = limits.scheduler {
+    if let Some(attr) = limits.scheduler
+        && (last.birth.is_none() || attr.is_inherited())
+    {
         steps.at(Op::Scheduler(attr), "process.scheduler");
     }
     if let Some(persona) = plan.personality {
@@ -326,9 +364,14 @@ fn privileges(steps: &mut Steps, plan: &Plan, process: &Process, last: &Last) {
         steps.at(Op::Home { uid: creds.uid }, "process.env");
     }
     for limit in &limits.rlimits {
-        let (resource, soft, hard) = (limit.resource, limit.soft, limit.hard);
-        let name = limit.name.clone();
-        steps.for_field(Op::Rlimit { resource, name, soft, hard }, &limit.field);
+        if counts_processes(limit) && last.birth.is_some() {
+            steps.for_field(
+                Op::WidenLimit { resource: limit.resource, hard: limit.hard },
+                &limit.field,
+            );
+        } else {
+            steps.for_field(rlimit(limit), &limit.field);
+        }
     }
     steps.at(Op::OwnStdio { uid: creds.uid }, "process.user");
     steps.at(Op::BoundingSet(creds.caps.bounding), "process.capabilities.bounding");
@@ -344,7 +387,79 @@ fn privileges(steps: &mut Steps, plan: &Plan, process: &Process, last: &Last) {
     steps.at(Op::Cwd { path: process.cwd.clone(), last: true }, "process.cwd");
     steps.at(Op::Umask(creds.umask), "process.user.umask");
     if !process.args.is_empty() {
-        steps.at(Op::FindProgram, "process.args");
+        steps.at(Op::FindProgram { last: last.birth.is_none() }, "process.args");
+    }
+}
+
+/// From the user to the program. Nobody of the container sees the process before it has the rights
+/// of the program and no others: a peer with CAP_SYS_PTRACE could use whatever it still has.
+///
+/// The filter comes before that as well, if it lets through what is still to be done; otherwise
+/// right before execve(2). Without no_new_privs it needs CAP_SYS_ADMIN (seccomp(2)), which then is
+/// all that is held longer.
+fn appear(steps: &mut Steps, plan: &Plan, process: &Process, last: &Last) {
+    let creds = &process.creds;
+    let (caps, privileged) = (creds.caps, !creds.no_new_privileges);
+    let seccomp = plan.seccomp.as_ref().map(|filter| Op::Seccomp {
+        program: filter.program.clone(),
+        flags: filter.flags,
+        privileged,
+        notify: filter.notify,
+    });
+    let waiting = waiting(plan, process, last);
+    let drop_caps = |before_filter, verify| Op::Capabilities { caps, before_filter, verify };
+    let after = waiting.0.iter().map(|step| &step.op).chain(privileged.then_some(&CAPABILITIES));
+    let early = plan.seccomp.as_ref().is_some_and(|filter| passes_all(filter, after));
+    let (early, late) = if early { (seccomp, None) } else { (None, seccomp) };
+
+    // Nothing is opened from here on but close-on-exec.
+    steps.push(Op::CloseFrom(last.keep_below));
+    if privileged {
+        if let Some(filter) = early {
+            steps.at(filter, "linux.seccomp");
+        }
+        steps.at(drop_caps(late.is_some(), true), "process.capabilities");
+    } else {
+        steps.at(drop_caps(false, true), "process.capabilities");
+        steps.at(Op::NoNewPrivileges, "process.noNewPrivileges");
+        if let Some(filter) = early {
+            steps.at(filter, "linux.seccomp");
+        }
+    }
+    steps.0.extend(waiting.0);
+    if let Some(filter) = late {
+        if last.unprivileged && plan.seccomp.as_ref().is_some_and(|filter| filter.notify) {
+            steps.at(Op::Dumpable(true), "linux.seccomp");
+        }
+        steps.at(filter, "linux.seccomp");
+        if privileged {
+            steps.at(drop_caps(false, false), "process.capabilities");
+        }
+    }
+}
+
+/// Any of them: only what calls it makes counts.
+const CAPABILITIES: Op = Op::Capabilities {
+    caps: Caps { bounding: 0, effective: 0, permitted: 0, inheritable: 0, ambient: 0 },
+    before_filter: false,
+    verify: true,
+};
+
+/// What is done in sight of the container.
+fn waiting(plan: &Plan, process: &Process, last: &Last) -> Steps {
+    let mut steps = Steps::default();
+    if let Some(Birth { copy }) = last.birth {
+        steps.push(Op::Appear);
+        steps.at(Op::EnterPidNamespace { copy }, "linux.namespaces");
+    }
+    steps.at(Op::NewSession { terminal: process.terminal }, "process.terminal");
+    if last.birth.is_some() {
+        for limit in process.limits.rlimits.iter().filter(|limit| counts_processes(limit)) {
+            steps.for_field(rlimit(limit), &limit.field);
+        }
+    }
+    if last.birth.is_some() && !process.args.is_empty() {
+        steps.at(Op::FindProgram { last: true }, "process.args");
     }
     if last.gate.is_some() && plan.unprivileged {
         // An exec by the same ordinary user may join a process that waits at the gate only
@@ -355,28 +470,31 @@ fn privileges(steps: &mut Steps, plan: &Plan, process: &Process, last: &Last) {
     if let Some(fifo) = last.gate {
         steps.push(Op::Gate(fifo));
     }
-    // After the filter only capset(2), prctl(2) and execve(2) are left: all other calls come first.
-    steps.push(Op::CloseFrom(last.keep_below));
     steps.push(Op::ResetSignals);
-    let seccomp = |privileged: bool| {
-        plan.seccomp.as_ref().map(|filter| Op::Seccomp {
-            program: filter.program.clone(),
-            flags: filter.flags,
-            privileged,
-            notify: filter.notify,
-        })
+    steps
+}
+
+/// Whether the filter lets everything through that comes after it.
+fn passes_all<'a>(filter: &Filter, mut after: impl Iterator<Item = &'a Op>) -> bool {
+    let passes = |needed: &Needed| {
+        let first = [needed.first, None, None, None, None, None];
+        filter.lets_through(native_arch(), needed.name, first)
     };
-    if last.unprivileged && plan.seccomp.as_ref().is_some_and(|filter| filter.notify) {
-        steps.at(Op::Dumpable(true), "linux.seccomp");
-    }
-    if !creds.no_new_privileges {
-        seccomp(true).into_iter().for_each(|op| steps.at(op, "linux.seccomp"));
-    }
-    steps.at(Op::Capabilities(creds.caps), "process.capabilities");
-    if creds.no_new_privileges {
-        steps.at(Op::NoNewPrivileges, "process.noNewPrivileges");
-        seccomp(false).into_iter().for_each(|op| steps.at(op, "linux.seccomp"));
-    }
+    // Whoever loads a filter with a listener waits for an agent at every call.
+    !filter.notify
+        && LAST.iter().all(passes)
+        && after.all(|op| op.calls_after_filter().is_some_and(|calls| calls.iter().all(passes)))
+}
+
+/// The limit on processes is for those of the user, of whom the birth in a pid namespace makes one
+/// more for a moment. To lower it needs no right.
+fn counts_processes(limit: &Rlimit) -> bool {
+    limit.resource == libc::RLIMIT_NPROC
+}
+
+fn rlimit(limit: &Rlimit) -> Op {
+    let (resource, soft, hard) = (limit.resource, limit.soft, limit.hard);
+    Op::Rlimit { resource, name: limit.name.clone(), soft, hard }
 }
 
 /// The reader of the configuration lets no NUL through.

@@ -23,7 +23,7 @@ impl Plan {
     pub fn needs_host_tree(&self) -> Option<&'static str> {
         let (namespaces, rootfs) = (&self.namespaces, &self.rootfs);
         let binds = self.mounts.iter().filter(|mount| matches!(mount.what, What::Bind { .. }));
-        if !namespaces.is_new(flag::MOUNT) || namespaces.needs_stage() {
+        if !namespaces.is_new(flag::MOUNT) || namespaces.needs_preparation() {
             Some("its namespaces")
         } else if namespaces.has(flag::USER) || self.bind_devices {
             // Also because a procfs is refused where there is none yet (mount_too_revealing).

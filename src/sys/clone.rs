@@ -16,6 +16,9 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// A child of our parent, whose pid is stored.
 const SIBLING: u64 = (libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID) as u64;
 
+/// The first argument of clone(2) when a process is [`reborn`].
+pub const REBORN_FLAGS: u64 = SIBLING | libc::CLONE_VM as u64;
+
 /// struct clone_args of clone3(2).
 #[repr(C)]
 #[derive(Default)]
@@ -90,16 +93,15 @@ pub fn clone3(
 /// children (pid_namespaces(7)). It takes over all memory; the old process is gone, with code 0.
 /// The new pid, as the pid namespace of the old process has it, is stored before it runs.
 ///
+/// By clone(2) and not clone3(2): a filter may be loaded by now, which can look at the flags of
+/// the one and cannot see those of the other, so that profiles allow the one alone.
+///
 /// The caller must have one thread only.
 pub fn reborn(pid: &AtomicU32) -> Result<(), Errno> {
-    let args = CloneArgs {
-        flags: SIBLING | libc::CLONE_VM as u64,
-        parent_tid: pid.as_ptr() as u64,
-        ..CloneArgs::default()
-    };
-    let (mut answer, length) = (libc::SYS_clone3, size_of::<CloneArgs>());
-    // SAFETY: args has the layout of struct clone_args. Both processes have this stack: the old
-    // one ends without another look at it.
+    let (number, flags, tid) = (libc::SYS_clone, REBORN_FLAGS, pid.as_ptr());
+    let mut answer = number;
+    // SAFETY: without a stack of its own the new process goes on with this one, in the same memory:
+    // the old one ends without another look at it. The kernel stores a pid at `tid`.
     #[cfg(target_arch = "x86_64")]
     unsafe {
         asm!(
@@ -112,8 +114,11 @@ pub fn reborn(pid: &AtomicU32) -> Result<(), Errno> {
             "2:",
             exit = const libc::SYS_exit_group,
             inlateout("rax") answer,
-            inlateout("rdi") &raw const args => _,
-            in("rsi") length,
+            inlateout("rdi") flags => _,
+            in("rsi") 0,
+            in("rdx") tid,
+            in("r10") 0,
+            in("r8") 0,
             lateout("rcx") _,
             lateout("r11") _,
             options(nostack),
@@ -122,7 +127,6 @@ pub fn reborn(pid: &AtomicU32) -> Result<(), Errno> {
     // SAFETY: as above.
     #[cfg(target_arch = "aarch64")]
     unsafe {
-        let number = answer;
         asm!(
             "svc 0",
             "cmp x0, 0",
@@ -132,8 +136,11 @@ pub fn reborn(pid: &AtomicU32) -> Result<(), Errno> {
             "svc 0",
             "2:",
             exit = const libc::SYS_exit_group,
-            inlateout("x0") &raw const args => answer,
-            in("x1") length,
+            inlateout("x0") flags => answer,
+            in("x1") 0,
+            in("x2") tid,
+            in("x3") 0,
+            in("x4") 0,
             inlateout("x8") number => _,
             options(nostack),
         );
@@ -141,7 +148,6 @@ pub fn reborn(pid: &AtomicU32) -> Result<(), Errno> {
     // SAFETY: as above.
     #[cfg(target_arch = "riscv64")]
     unsafe {
-        let number = answer;
         asm!(
             "ecall",
             "blez a0, 2f",
@@ -150,8 +156,11 @@ pub fn reborn(pid: &AtomicU32) -> Result<(), Errno> {
             "ecall",
             "2:",
             exit = const libc::SYS_exit_group,
-            inlateout("a0") &raw const args => answer,
-            in("a1") length,
+            inlateout("a0") flags => answer,
+            in("a1") 0,
+            in("a2") tid,
+            in("a3") 0,
+            in("a4") 0,
             inlateout("a7") number => _,
             options(nostack),
         );
@@ -177,6 +186,15 @@ pub fn execve(path: &CStr, argv: &CArray, envp: &mut CArray, extra: Option<&CStr
     // SAFETY: CArray keeps its strings NUL-terminated and the arrays null-terminated, and
     // `extra` outlives the call.
     unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp) };
+    Errno::last()
+}
+
+/// execveat(2) of the file behind `fd` itself. Returns only when it failed: with `ENOENT` for a
+/// script whose descriptor is close-on-exec, since its interpreter could not open it.
+pub fn execve_open(fd: RawFd, argv: &CArray, envp: &mut CArray) -> Errno {
+    let (path, argv, envp) = (c"".as_ptr(), argv.as_ptr(), envp.with_extra(None));
+    // SAFETY: as for execve; the path is the empty string.
+    unsafe { libc::syscall(libc::SYS_execveat, fd, path, argv, envp, libc::AT_EMPTY_PATH) };
     Errno::last()
 }
 

@@ -7,6 +7,7 @@ use super::{check, check_unit};
 /// Version 3 of the capability calls: two words of 32 bits (capget(2)).
 const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 const PR_CAP_AMBIENT: i32 = 47;
+const PR_CAP_AMBIENT_IS_SET: libc::c_ulong = 1;
 const PR_CAP_AMBIENT_RAISE: libc::c_ulong = 2;
 const PR_CAP_AMBIENT_CLEAR_ALL: libc::c_ulong = 4;
 
@@ -34,6 +35,40 @@ pub fn setresgid(gid: u32) -> Result<(), Errno> {
 pub fn setresuid(uid: u32) -> Result<(), Errno> {
     // SAFETY: integers only.
     check_unit(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })
+}
+
+/// getresuid(2): real, effective and saved.
+pub fn getresuid() -> Result<[u32; 3], Errno> {
+    let mut ids = [u32::MAX; 3];
+    let [real, effective, saved] = &mut ids;
+    let (real, effective, saved) = (&raw mut *real, &raw mut *effective, &raw mut *saved);
+    // SAFETY: the kernel writes three ids.
+    check_unit(unsafe { libc::syscall(libc::SYS_getresuid, real, effective, saved) })?;
+    Ok(ids)
+}
+
+/// getresgid(2): real, effective and saved.
+pub fn getresgid() -> Result<[u32; 3], Errno> {
+    let mut ids = [u32::MAX; 3];
+    let [real, effective, saved] = &mut ids;
+    let (real, effective, saved) = (&raw mut *real, &raw mut *effective, &raw mut *saved);
+    // SAFETY: the kernel writes three ids.
+    check_unit(unsafe { libc::syscall(libc::SYS_getresgid, real, effective, saved) })?;
+    Ok(ids)
+}
+
+/// getgroups(2), sorted by the kernel: how many there are; `buffer` gets them if it has room for
+/// all of them.
+pub fn getgroups(buffer: &mut [u32]) -> Result<usize, Errno> {
+    let get = |length: usize, buffer: *mut u32| {
+        // SAFETY: buffer is as long as said; with length 0 the kernel only counts.
+        check(unsafe { libc::syscall(libc::SYS_getgroups, length, buffer) })
+    };
+    match get(buffer.len(), buffer.as_mut_ptr()) {
+        Err(Errno::EINVAL) => get(0, core::ptr::null_mut()),
+        other => other,
+    }
+    .map(|count| count as usize)
 }
 
 /// The effective user id.
@@ -88,6 +123,21 @@ pub fn ambient_raise(capability: u32) -> Result<(), Errno> {
 /// `PR_SET_KEEPCAPS`: whether permitted capabilities survive leaving uid 0.
 pub fn keep_capabilities(keep: bool) -> Result<(), Errno> {
     prctl(libc::PR_SET_KEEPCAPS, keep.into(), 0).map(drop)
+}
+
+/// Whether a capability is in the bounding set.
+pub fn capbset_read(capability: u32) -> Result<bool, Errno> {
+    prctl(libc::PR_CAPBSET_READ, capability.into(), 0).map(|there| there == 1)
+}
+
+/// Whether an ambient capability is raised.
+pub fn ambient_is_set(capability: u32) -> Result<bool, Errno> {
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, capability.into()).map(|there| there == 1)
+}
+
+/// `PR_GET_NO_NEW_PRIVS`.
+pub fn has_no_new_privileges() -> Result<bool, Errno> {
+    prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0).map(|set| set == 1)
 }
 
 /// `PR_SET_NO_NEW_PRIVS`.

@@ -84,6 +84,12 @@ pub fn dup3(from: RawFd, to: RawFd, flags: i32) -> Result<(), Errno> {
     check_unit(unsafe { libc::syscall(libc::SYS_dup3, from, to, flags) })
 }
 
+/// fcntl(2) `F_SETFD`: not close-on-exec.
+pub fn keep_open(fd: RawFd) -> Result<(), Errno> {
+    // SAFETY: integers only.
+    check_unit(unsafe { libc::syscall(libc::SYS_fcntl, fd, libc::F_SETFD, 0) })
+}
+
 /// mkdirat(2).
 pub fn mkdirat(dir: RawFd, name: &CStr, mode: u32) -> Result<(), Errno> {
     // SAFETY: name is NUL-terminated.

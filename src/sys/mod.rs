@@ -19,6 +19,7 @@ pub mod fs;
 pub mod io;
 pub mod keyring;
 pub mod mem;
+pub mod memory;
 pub mod mount;
 pub mod net;
 pub mod netlink;

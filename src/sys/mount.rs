@@ -28,6 +28,7 @@ const FSOPEN_CLOEXEC: u32 = 1;
 const FSMOUNT_CLOEXEC: u32 = 1;
 const FSCONFIG_SET_FLAG: u32 = 0;
 const FSCONFIG_SET_STRING: u32 = 1;
+const FSCONFIG_SET_FD: u32 = 5;
 const FSCONFIG_CMD_CREATE: u32 = 6;
 const FSCONFIG_CMD_RECONFIGURE: u32 = 7;
 const FSPICK_CLOEXEC: u32 = 0x1;
@@ -69,6 +70,15 @@ pub fn fsconfig_set(context: RawFd, key: &CStr, value: Option<&CStr>) -> Result<
     // SAFETY: both strings are NUL-terminated, or null as SET_FLAG wants it.
     check_unit(unsafe {
         libc::syscall(libc::SYS_fsconfig, context, command, key.as_ptr(), value, 0)
+    })
+}
+
+/// fsconfig(2): a parameter that is a descriptor. `EINVAL` where there is no such parameter.
+pub fn fsconfig_set_fd(context: RawFd, key: &CStr, fd: RawFd) -> Result<(), Errno> {
+    let none = ptr::null::<u8>();
+    // SAFETY: key is NUL-terminated, and SET_FD takes no value but the descriptor.
+    check_unit(unsafe {
+        libc::syscall(libc::SYS_fsconfig, context, FSCONFIG_SET_FD, key.as_ptr(), none, fd)
     })
 }
 

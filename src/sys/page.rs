@@ -21,6 +21,8 @@ pub struct SharedPage {
     pub taken: AtomicU32,
     /// The pid of the process that a stage has made, as our pid namespace has it.
     pub pid: AtomicU32,
+    /// 1 when the runtime holds nothing any more by which its own binary could be changed.
+    pub sealed: AtomicU32,
 }
 
 impl SharedPage {

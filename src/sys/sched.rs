@@ -51,11 +51,20 @@ pub fn ioprio_set(priority: u16) -> Result<(), Errno> {
     })
 }
 
-/// sched_setattr(2) of this process.
-pub fn sched_setattr(attr: &SchedAttr) -> Result<(), Errno> {
+impl SchedAttr {
+    /// Whether a child has the same: not with `SCHED_FLAG_RESET_ON_FORK`, without which
+    /// SCHED_DEADLINE allows no children at all (sched(7)).
+    pub fn is_inherited(&self) -> bool {
+        self.flags & libc::SCHED_FLAG_RESET_ON_FORK as u64 == 0
+            && self.policy != libc::SCHED_DEADLINE as u32
+    }
+}
+
+/// sched_setattr(2) of a process; 0 is this one.
+pub fn sched_setattr(pid: i32, attr: &SchedAttr) -> Result<(), Errno> {
     let attr: *const SchedAttr = attr;
     // SAFETY: attr has the layout of struct sched_attr and says its own size.
-    check_unit(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, attr, 0) })
+    check_unit(unsafe { libc::syscall(libc::SYS_sched_setattr, pid, attr, 0) })
 }
 
 /// sched_setaffinity(2) of this process; bit n of the mask is processor n.

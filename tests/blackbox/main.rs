@@ -76,6 +76,7 @@ mod terminal;
 mod update;
 mod update_memory;
 mod update_whole;
+mod watched;
 
 use std::process::ExitCode;
 
@@ -121,6 +122,7 @@ fn all() -> Vec<support::Test> {
         sd_notify::tests(),
         netdevices::tests(),
         security::tests(),
+        watched::tests(),
         selinux::tests(),
         symlinks::tests(),
         hostile::tests(),

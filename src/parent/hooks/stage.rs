@@ -1,6 +1,6 @@
 //! Between clone3 and execve of a hook: the quiet zone (its rules are in [`crate::child`]).
-//! Process: first the stage, a child of `rt`; then the hook, a child of the stage. Both
-//! in the namespaces of the container once they are joined.
+//! Processes: first the stage, a child of `rt`, which stays in the namespaces of `rt`; then a child
+//! of the stage, which joins those of the container and becomes the hook.
 
 #![no_implicit_prelude]
 
@@ -8,6 +8,7 @@ use ::core::iter::IntoIterator;
 use ::core::iter::Iterator;
 use ::core::option::Option::{self, None, Some};
 use ::core::result::Result::{self, Err, Ok};
+use ::core::sync::atomic::Ordering;
 use ::nix::errno::Errno;
 use ::std::ffi::CString;
 use ::std::os::fd::AsRawFd;
@@ -16,12 +17,12 @@ use super::Rights;
 use crate::child::creds;
 use crate::child::process::{session_keyring, write_proc};
 use crate::sys::clone::{self, Side};
-use crate::sys::page::CArray;
+use crate::sys::page::{CArray, SharedPage};
 use crate::sys::pidfd::{self, Exit};
 use crate::sys::signal::{self, Mask};
-use crate::sys::{RawFd, cred, fs, io, ns, sched, seccomp};
+use crate::sys::{RawFd, cred, fs, io, memory, ns, sched, seccomp};
 
-/// Where the report is in the stage and in the hook: right after stdio.
+/// Where the report is in the hook: right after stdio.
 const REPORT: RawFd = 3;
 
 /// The length of a report: what, and a number.
@@ -62,17 +63,21 @@ impl What {
     ];
 }
 
-/// Namespaces to join.
+/// The container that a hook runs in.
 pub(super) struct Join {
     pub(super) pidfd: RawFd,
     pub(super) namespaces: u64,
-    /// The directory to make the root.
-    pub(super) root: RawFd,
+    /// The directory to make the root; none where the namespaces say what it is.
+    pub(super) root: Option<RawFd>,
+    /// The cgroup to be born in.
+    pub(super) cgroup: Option<RawFd>,
 }
 
 /// What the stage needs.
 pub(super) struct Stage<'a> {
     pub(super) path: CString,
+    /// The program, where its path would lead to another file once the namespaces are joined.
+    pub(super) program: Option<RawFd>,
     pub(super) argv: CArray,
     pub(super) envp: CArray,
     pub(super) stdin: RawFd,
@@ -81,45 +86,97 @@ pub(super) struct Stage<'a> {
     pub(super) cwd: CString,
     pub(super) join: Option<Join>,
     pub(super) rights: Option<&'a Rights<'a>>,
+    /// Where the process that enters the container leaves the pid of the hook.
+    pub(super) page: &'static SharedPage,
+}
+
+impl Stage<'_> {
+    /// Whether the hook is in another pid namespace than the runtime.
+    fn enters_pid_namespace(&self) -> bool {
+        self.join.as_ref().is_some_and(|join| join.namespaces & ::libc::CLONE_NEWPID as u64 != 0)
+    }
 }
 
 /// Runs the hook and reports how it ended.
 pub(super) fn enter(stage: &mut Stage<'_>) -> ! {
-    if let Err((what, errno)) = prepare(stage) {
-        report(stage.report, what, errno as i32);
+    // The memory is a copy of `rt`'s (CVE-2016-9962).
+    memory::overwrite_arguments();
+    let begun = cred::set_dumpable(false)
+        .and_then(|()| cred::set_child_subreaper(true))
+        .and_then(|()| die_with_parent(stage.report));
+    if let Err(errno) = begun {
+        report(stage.report, What::Isolate, errno as i32);
         clone::exit(1);
     }
-    match clone::clone3(0, None, None) {
+    let cgroup = stage.join.as_ref().and_then(|join| join.cgroup);
+    match clone::clone3(0, None, cgroup) {
         Ok(Side::Child) => become_hook(stage),
-        Ok(Side::Parent { pidfd, .. }) => supervise(pidfd),
-        Err(errno) => report(REPORT, What::Fork, errno as i32),
+        Ok(Side::Parent { pidfd, .. }) => supervise(stage, pidfd),
+        Err(errno) => report(stage.report, What::Fork, errno as i32),
     }
     // What was left behind by a hook that failed comes to this process, and `rt` finds it
     // here. It kills this process when it is done, and its own death does so too.
-    wait_for_end(-1);
+    wait_for_end(stage.report, -1);
     clone::exit(1)
 }
 
 /// Waits for the hook itself, not for those who hold its output.
-fn supervise(hook: RawFd) {
+fn supervise(stage: &Stage<'_>, entrant: RawFd) {
     // Otherwise the output would never end.
-    let _ = fs::close_range(0, 2, 0);
-    match pidfd::wait_raw(hook, false) {
+    fs::close(stage.output);
+    let ended = match pidfd::wait_raw(entrant, false) {
+        // It has gone on as another process, in the pid namespace of the container.
+        Ok(Some(Exit::Code(0))) if stage.enters_pid_namespace() => {
+            match pidfd::open(stage.page.pid.load(Ordering::Relaxed) as i32) {
+                Ok(hook) => pidfd::wait_raw(hook.as_raw_fd(), false),
+                Err(errno) => Err(errno),
+            }
+        }
+        // It has reported why there is no hook.
+        Ok(Some(Exit::Code(_))) if stage.enters_pid_namespace() => return,
+        other => other,
+    };
+    match ended {
         Ok(Some(Exit::Code(code))) => {
-            report(REPORT, What::Exited, code);
+            report(stage.report, What::Exited, code);
             if code == 0 {
                 clone::exit(0);
             }
         }
-        Ok(Some(Exit::Signal(signal))) => report(REPORT, What::Killed, signal),
-        Ok(None) => report(REPORT, What::Wait, Errno::ECHILD as i32),
-        Err(errno) => report(REPORT, What::Wait, errno as i32),
+        Ok(Some(Exit::Signal(signal))) => report(stage.report, What::Killed, signal),
+        Ok(None) => report(stage.report, What::Wait, Errno::ECHILD as i32),
+        Err(errno) => report(stage.report, What::Wait, errno as i32),
     }
 }
 
-fn prepare(stage: &Stage<'_>) -> Result<(), (What, Errno)> {
+/// Enters the container, if there is one, and becomes the program. Where others are in the pid
+/// namespace that it enters, they see it with the rights of the program and no others.
+fn become_hook(stage: &mut Stage<'_>) -> ! {
+    let (failed, errno) = match prepare(stage) {
+        Ok(()) => {
+            let errno = match stage.program {
+                Some(program) => execute(program, stage),
+                None => clone::execve(&stage.path, &stage.argv, &mut stage.envp, None),
+            };
+            (What::Exec, errno)
+        }
+        Err(failure) => failure,
+    };
+    report(stage.report, failed, errno as i32);
+    clone::exit(127)
+}
+
+/// A script is given to its interpreter by the number of the descriptor, which must be open then.
+fn execute(program: RawFd, stage: &mut Stage<'_>) -> Errno {
+    let errno = clone::execve_open(program, &stage.argv, &mut stage.envp);
+    if errno == Errno::ENOENT && fs::keep_open(program).is_ok() {
+        return clone::execve_open(program, &stage.argv, &mut stage.envp);
+    }
+    errno
+}
+
+fn prepare(stage: &mut Stage<'_>) -> Result<(), (What, Errno)> {
     let at = |what: What| move |errno: Errno| (what, errno);
-    cred::set_child_subreaper(true).map_err(at(What::Isolate))?;
     // While the host's procfs is in sight; the hook inherits it.
     if let Some(rights) = stage.rights {
         for label in &rights.labels {
@@ -132,24 +189,44 @@ fn prepare(stage: &Stage<'_>) -> Result<(), (What, Errno)> {
     }
     fs::chdir(&stage.cwd).map_err(at(What::Chdir))?;
     fs::cwd_is_inside().map_err(at(What::Chdir))?;
-    for (from, to) in [(stage.stdin, 0), (stage.output, 1), (stage.output, 2)] {
-        fs::dup3(from, to, 0).map_err(at(What::Stdio))?;
+    keep_only_stdio(stage).map_err(at(What::Stdio))?;
+    if let Some(rights) = stage.rights {
+        become_user(rights).map_err(at(What::Rights))?;
+        drop_rights(rights).map_err(at(What::Rights))?;
     }
-    fs::dup3(stage.report, REPORT, ::libc::O_CLOEXEC).map_err(at(What::Stdio))?;
-    // Before anything is born in the pid namespace, where it could be looked into (CVE-2016-9962).
-    fs::close_range(4, u32::MAX, 0).map_err(at(What::Stdio))?;
-    // Only now: a change of user clears it.
-    die_with_parent().map_err(at(What::Isolate))
+    if stage.enters_pid_namespace() {
+        clone::reborn(&stage.page.pid).map_err(at(What::Fork))?;
+    }
+    isolate().map_err(at(What::Isolate))?;
+    stage.rights.map_or(Ok(()), finish_rights).map_err(at(What::Rights))
+}
+
+/// Nothing else is open when others can look (CVE-2016-9962), but for the report and the program,
+/// which close with execve(2).
+fn keep_only_stdio(stage: &mut Stage<'_>) -> Result<(), Errno> {
+    for (from, to) in [(stage.stdin, 0), (stage.output, 1), (stage.output, 2)] {
+        fs::dup3(from, to, 0)?;
+    }
+    fs::dup3(stage.report, REPORT, ::libc::O_CLOEXEC)?;
+    stage.report = REPORT;
+    let first = REPORT as u32 + 1;
+    match stage.program.map(|program| program as u32) {
+        Some(program) => {
+            fs::close_range(first, program - 1, 0)?;
+            fs::close_range(program + 1, u32::MAX, 0)
+        }
+        None => fs::close_range(first, u32::MAX, 0),
+    }
 }
 
 fn enter_container(join: &Join) -> Result<(), (What, Errno)> {
-    // The memory is a copy of `rt`'s (CVE-2016-9962).
-    cred::set_dumpable(false).map_err(|errno| (What::Isolate, errno))?;
     if join.namespaces != 0 {
         ns::setns(join.pidfd, join.namespaces).map_err(|errno| (What::Join, errno))?;
     }
-    fs::fchdir(join.root).map_err(|errno| (What::Root, errno))?;
-    fs::chroot(c".").map_err(|errno| (What::Root, errno))?;
+    if let Some(root) = join.root {
+        fs::fchdir(root).map_err(|errno| (What::Root, errno))?;
+        fs::chroot(c".").map_err(|errno| (What::Root, errno))?;
+    }
     if join.namespaces & ::libc::CLONE_NEWUSER as u64 == 0 {
         return Ok(());
     }
@@ -166,36 +243,19 @@ fn enter_container(join: &Join) -> Result<(), (What, Errno)> {
 }
 
 /// From here on nobody waits for us when `rt`, or the stage, is killed.
-fn die_with_parent() -> Result<(), Errno> {
+fn die_with_parent(report: RawFd) -> Result<(), Errno> {
     cred::set_parent_death_signal(::libc::SIGKILL)?;
     // It could have died before: then nobody holds the other end of the report.
-    if wait_for_end(0) {
+    if wait_for_end(report, 0) {
         clone::exit(1);
     }
     Ok(())
 }
 
 /// Waits until nobody can read the report any more.
-fn wait_for_end(timeout_ms: i32) -> bool {
-    let mut fds = [io::interest(REPORT, 0)];
+fn wait_for_end(report: RawFd, timeout_ms: i32) -> bool {
+    let mut fds = [io::interest(report, 0)];
     ::core::matches!(io::poll(&mut fds, timeout_ms), Ok(1..))
-}
-
-fn become_hook(stage: &mut Stage<'_>) -> ! {
-    let user = stage.rights.map_or(Ok(()), become_user);
-    // After the change of user, which clears the signal for the death of the parent, and
-    // before the filter, which may refuse any call.
-    let isolated = user.map_err(|errno| (What::Rights, errno)).and_then(|()| {
-        isolate().map_err(|errno| (What::Isolate, errno))?;
-        stage.rights.map_or(Ok(()), drop_rights).map_err(|errno| (What::Rights, errno))
-    });
-    if let Err((what, errno)) = isolated {
-        report(REPORT, what, errno as i32);
-        clone::exit(1);
-    }
-    let errno = clone::execve(&stage.path, &stage.argv, &mut stage.envp, None);
-    report(REPORT, What::Exec, errno as i32);
-    clone::exit(127)
 }
 
 fn become_user(rights: &Rights<'_>) -> Result<(), Errno> {
@@ -203,47 +263,99 @@ fn become_user(rights: &Rights<'_>) -> Result<(), Errno> {
         session_keyring(name).map_err(|failure| failure.errno)?;
     }
     for limit in &rights.process.limits.rlimits {
-        sched::setrlimit(limit.resource, limit.soft, limit.hard)?;
+        // The birth in a pid namespace makes one process more of the user, for a moment: the limit
+        // on them comes after it (`finish_rights`).
+        if limit.resource == ::libc::RLIMIT_NPROC {
+            let (_, own) = sched::getrlimit(limit.resource)?;
+            let hard = ::core::cmp::max(own, limit.hard);
+            sched::setrlimit(limit.resource, hard, hard)?;
+        } else {
+            sched::setrlimit(limit.resource, limit.soft, limit.hard)?;
+        }
     }
     let creds = &rights.process.creds;
     creds::bounding_set(creds.caps.bounding).map_err(|failure| failure.errno)?;
     let groups = if rights.deny_setgroups { None } else { Some(&creds.groups[..]) };
     creds::become_user(creds.uid, creds.gid, groups).map_err(|failure| failure.errno)?;
+    cred::set_dumpable(false)?;
     fs::umask(creds.umask);
     Ok(())
 }
 
 /// In the order of the process itself (see `plan::script`).
 fn drop_rights(rights: &Rights<'_>) -> Result<(), Errno> {
-    const LISTENER: u64 =
-        ::libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | ::libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
-    let creds = &rights.process.creds;
-    let load = || match rights.filter {
-        Some(filter) => {
-            seccomp::set_mode_filter(&filter.program, filter.flags & !LISTENER).map(|_| ())
-        }
-        None => Ok(()),
-    };
-    if !creds.no_new_privileges {
+    let (creds, late) = (&rights.process.creds, rights.filter.is_some() && !rights.early_filter);
+    let privileged = !creds.no_new_privileges;
+    let early = || if late { Ok(()) } else { load_filter(rights) };
+    if privileged {
         creds::raise_permitted().map_err(|failure| failure.errno)?;
-        load()?;
+        early()?;
     }
-    creds::drop_to(&creds.caps).map_err(|failure| failure.errno)?;
-    if creds.no_new_privileges {
-        cred::no_new_privileges()?;
-        load()?;
+    creds::drop_to(&creds.caps, privileged && late, true).map_err(|failure| failure.errno)?;
+    if !privileged {
+        creds::no_new_privileges().map_err(|failure| failure.errno)?;
+        early()?;
     }
     Ok(())
 }
 
+/// What could not come before the birth.
+fn finish_rights(rights: &Rights<'_>) -> Result<(), Errno> {
+    for limit in &rights.process.limits.rlimits {
+        if limit.resource == ::libc::RLIMIT_NPROC {
+            sched::setrlimit(limit.resource, limit.soft, limit.hard)?;
+        }
+    }
+    if rights.early_filter {
+        return Ok(());
+    }
+    load_filter(rights)?;
+    let creds = &rights.process.creds;
+    match (creds.no_new_privileges, rights.filter) {
+        (false, Some(_)) => {
+            creds::drop_to(&creds.caps, false, false).map_err(|failure| failure.errno)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn load_filter(rights: &Rights<'_>) -> Result<(), Errno> {
+    const LISTENER: u64 =
+        ::libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | ::libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+    match rights.filter {
+        Some(filter) => {
+            seccomp::set_mode_filter(&filter.program, filter.flags & !LISTENER).map(|_| ())
+        }
+        None => Ok(()),
+    }
+}
+
 /// A session of its own: no terminal of the caller's, a process group to be killed.
 fn isolate() -> Result<(), Errno> {
-    die_with_parent()?;
+    // Only now: a change of user clears it, and so does a birth.
+    die_with_parent(REPORT)?;
     cred::setsid()?;
     // The Rust runtime ignores it; programs expect the default.
     signal::set_default(::libc::SIGPIPE)?;
     signal::set_mask(Mask::NONE).map(::core::mem::drop)
 }
+
+/// What of the above comes after the filter, if that is loaded early.
+pub(super) const AFTER_FILTER: &[&str] = &[
+    "capget",
+    "capset",
+    "execve",
+    "execveat",
+    "exit_group",
+    "fcntl",
+    "poll",
+    "prctl",
+    "prlimit64",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "setsid",
+    "write",
+];
 
 fn report(fd: RawFd, what: What, number: i32) {
     let mut record = [0u8; RECORD];

@@ -172,8 +172,8 @@ fn a_container_hook_is_in_the_namespaces_of_the_container() {
         eprintln!("skipped: namespaces need root");
         return;
     };
-    let place =
-        Place::Container { pidfd: process.as_fd(), namespaces: namespaces as u64, rights: None };
+    let (pidfd, namespaces) = (process.as_fd(), namespaces as u64);
+    let place = Place::Container { pidfd, namespaces, root: Root::OfInit, rights: None };
     let run =
         |script: &str, timeout| run(Kind::CreateContainer, &[shell(script, timeout)], b"{}", place);
     run("test $(hostname) = hooktest || exit 2; test $(pwd) = / || exit 3; test $$ -lt 9", None)
@@ -207,8 +207,8 @@ fn a_hook_in_a_user_namespace_is_its_root_and_sees_the_root_of_the_host() {
             return;
         }
     }
-    let place =
-        Place::Container { pidfd: process.as_fd(), namespaces: namespaces as u64, rights: None };
+    let (pidfd, namespaces) = (process.as_fd(), namespaces as u64);
+    let place = Place::Container { pidfd, namespaces, root: Root::OfNamespace, rights: None };
     let script = "test $(id -u):$(id -g) = 0:0 || exit 2; test $(hostname) = hooktest || exit 3
         test $(pwd) = / || exit 4; test -e /proc/self || exit 5; id -G | grep -qx 0";
     run(Kind::CreateContainer, &[shell(script, None)], b"{}", place).expect("inside");

@@ -5,8 +5,10 @@
 //! it went. It is this same static binary, started under the name `probe`.
 
 mod act;
+mod older;
 mod see;
 mod wait;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -36,6 +38,8 @@ pub fn main(args: &[String]) -> ExitCode {
         "children" => wait::children(&rest),
         "size" => wait::window_size(),
         "peer-fds" => act::peer_fds(),
+        "refuse" => older::refuse(&rest),
+        "watch" => watch::watch(rest[0], rest[1]),
         "peer-roots" => act::peer_roots(rest[0]),
         "memory" => act::memory(rest[0]),
         "hold" => act::hold(rest[0]),

@@ -1,0 +1,55 @@
+//! The arguments and the environment of this program, as the kernel has put them on its stack:
+//! /proc/PID/cmdline and /proc/PID/environ show what is there.
+
+use core::ffi::{CStr, c_char};
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// Where they begin, and how many bytes they are; 0 where that is not known.
+static BEGIN: AtomicUsize = AtomicUsize::new(0);
+static LENGTH: AtomicUsize = AtomicUsize::new(0);
+
+/// What ps(1) shows instead, where there is room for it.
+const SHOWN: &[u8] = b"rt\0init";
+
+/// Finds them. They lie in one piece, and the name of the program comes after them (`arg_start`
+/// to `env_end` of proc_pid_stat(5); create_elf_tables in the kernel's fs/binfmt_elf.c). Parent
+/// only.
+pub fn find_arguments() {
+    unsafe extern "C" {
+        static environ: *const *const c_char;
+    }
+    // SAFETY: reads the auxiliary vector.
+    let end = unsafe { libc::getauxval(libc::AT_EXECFN) } as usize;
+    // SAFETY: the C library's array, which nobody changes: rt sets no variable of its own.
+    let first = unsafe { environ };
+    let (mut at, mut environment) = (first, 0);
+    loop {
+        // SAFETY: the array ends with a null, and so does this loop.
+        let variable = unsafe { *at };
+        if variable.is_null() {
+            break;
+        }
+        // SAFETY: every entry is a string of the kernel's.
+        environment += unsafe { CStr::from_ptr(variable) }.count_bytes() + 1;
+        at = at.wrapping_add(1);
+    }
+    let arguments: usize = std::env::args_os().map(|word| word.len() + 1).sum();
+    let begin = end.saturating_sub(arguments + environment);
+    // SAFETY: the array has a null at least.
+    let variable = unsafe { *first };
+    if variable.is_null() || variable.addr() == begin + arguments {
+        BEGIN.store(begin, Relaxed);
+        LENGTH.store(arguments + environment, Relaxed);
+    }
+}
+
+/// Overwrites them, for a process that has need of neither any more. Child-safe.
+pub fn overwrite_arguments() {
+    let (begin, length) = (BEGIN.load(Relaxed), LENGTH.load(Relaxed));
+    let begin = core::ptr::with_exposed_provenance_mut::<u8>(begin);
+    for at in 0..length {
+        let byte = if length > SHOWN.len() { SHOWN.get(at).copied().unwrap_or(0) } else { 0 };
+        // SAFETY: the stack is writable there, and whoever calls this lets go of what it held.
+        unsafe { begin.wrapping_add(at).write_volatile(byte) };
+    }
+}

@@ -1,0 +1,275 @@
+//! What a peer sees of `rt` in a pid namespace that several containers share: processes with the
+//! rights of the container's program, and never more (CVE-2016-9962 and its kind). The peer has
+//! CAP_SYS_PTRACE, so that everything that it sees could be its own.
+
+use crate::support::cmd::{self, Running};
+use crate::support::{Bundle, Case, ID, sys};
+use crate::tests;
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+tests! {
+    creates_in_a_joined_pid_namespace: rt_only(),
+    runs_in_a_joined_pid_namespace: rt_only(),
+    creates_before_a_procfs_could_be_asked_for: rt_only(),
+    execs: rt_only(),
+    execs_without_no_new_privileges: rt_only(),
+    start_hooks_in_a_joined_pid_namespace: rt_only(),
+    create_hooks_in_a_joined_pid_namespace: rt_only(),
+    gate_of_a_new_pid_namespace: rt_only(),
+    runtime_as_the_program_of_the_image: rt_only(),
+}
+
+/// Rights of the peer; those of what it watches are others.
+const PEER: [&str; 3] = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_KILL"];
+/// CAP_KILL alone.
+const FINAL: &str = "0000000000000020";
+const ROUNDS: usize = 30;
+/// In the environment of the runtime, and nowhere else.
+const WORD: &str = "what-the-caller-of-rt-knows";
+
+struct Watch {
+    running: Running,
+    namespace: String,
+}
+
+/// Starts the peer: a container of its own, whose pid namespace others will join.
+fn watch(c: &Case) -> Watch {
+    let secret = c.path("secret");
+    fs::write(&secret, "").unwrap();
+    let mut peer = c.named_bundle("peer");
+    peer.set("/linux/cgroupsPath", json!(c.cgroups_path("peer")));
+    peer.caps(&PEER).set("/process/noNewPrivileges", json!(false));
+    peer.args(&["/probe", "watch", &secret.to_string_lossy(), WORD]);
+    let dir = peer.save();
+    let running = c.rt_cmd(&["run", "-b", &dir, "peer"]).spawn();
+    cmd::wait_until("it watches", || running.so_far().contains("ready"));
+    let pid = c.rt(&["state", "peer"]).ok().json()["pid"].clone();
+    Watch { running, namespace: format!("/proc/{pid}/ns/pid") }
+}
+
+impl Watch {
+    /// What it has seen, once the peer is gone.
+    fn end(self, c: &Case) -> Vec<Value> {
+        // It goes through them in their order: this one comes last.
+        c.rt(&["exec", "-d", "peer", "/probe", "sleep", "last"]).ok();
+        let is_last = |line: &str| line.contains(r"sleep\u0000last");
+        cmd::wait_until("it has seen them all", || self.running.so_far().lines().any(is_last));
+        c.rt(&["delete", "-f", "peer"]).ok();
+        let out = self.running.wait().out();
+        let lines = out.lines().filter(|line| line.starts_with('{') && line.ends_with('}'));
+        let parsed = |line| serde_json::from_str::<Value>(line).expect("JSON");
+        let last = parsed(lines.clone().find(|line| is_last(line)).expect("the last one"));
+        lines.map(parsed).filter(|process| process["pid"] != last["pid"]).collect()
+    }
+}
+
+/// A container with few rights and a filter, in the watched namespace.
+fn watched(c: &Case, watch: &Watch) -> Bundle {
+    let mut b = c.bundle();
+    b.caps(&["CAP_KILL"]).namespace("pid", Some(&watch.namespace));
+    filter(&mut b);
+    b
+}
+
+fn filter(b: &mut Bundle) {
+    let rule = json!({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38});
+    let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+    b.set("/linux/seccomp", profile);
+}
+
+#[track_caller]
+fn final_from_the_first_moment(seen: &[Value], least: usize) {
+    // A process that was gone at once has nothing to show.
+    let seen: Vec<&Value> = seen.iter().filter(|process| process["gone"] == false).collect();
+    assert!(seen.len() >= least, "it has seen {} processes", seen.len());
+    // Some were caught before they were the program.
+    let early = seen.iter().filter(|p| p["name"] == "rt").count();
+    println!("{} seen, {early} of them still rt", seen.len());
+    // CVE-2019-5736: the read-only mount that rt runs from cannot be made writable, since it is
+    // attached nowhere any more when the first process can be seen.
+    let tried = seen.iter().filter(|p| p["name"] == "rt" && p["mount_of_exe"] == 22).count();
+    assert!(early == 0 || tried > 0, "none of {early} binaries was tried");
+    for process in seen {
+        assert_ne!(process["mount_of_exe"], 0, "{process}");
+        if process["own_user_namespace"] == false {
+            // The helper that opens a procfs before Linux 6.17.
+            assert_eq!(process["leads_to_the_host"], false, "{process}");
+            assert_eq!(process["knows_the_word"], false, "{process}");
+            continue;
+        }
+        for set in ["permitted", "effective", "bounding"] {
+            assert_eq!(process[set], FINAL, "{set}: {process}");
+        }
+        for set in ["inheritable", "ambient"] {
+            assert_eq!(process[set], "0000000000000000", "{set}: {process}");
+        }
+        assert_eq!(process["nnp"], "1", "{process}");
+        assert_eq!(process["seccomp"], "2", "{process}");
+        assert_eq!(process["leads_to_the_host"], false, "{process}");
+        assert_eq!(process["knows_the_word"], false, "{process}");
+        assert!(!process["environ"].as_str().unwrap().contains(WORD), "{process}");
+        for fd in process["fds"].as_array().unwrap() {
+            // The socket to rt, the gate, the report of a hook: they lead nowhere.
+            let target = fd["target"].as_str().unwrap();
+            let harmless = target.starts_with("socket:")
+                || target.starts_with("pipe:")
+                || target == "anon_inode:[signalfd]"
+                || target.trim_end_matches(" (deleted)").ends_with("/exec.fifo")
+                || process["name"] != "rt";
+            assert!(harmless && fd["directory"] == false, "{fd} of {process}");
+        }
+    }
+}
+
+fn many_creates(c: &Case, through: &[&str]) {
+    let watch = watch(c);
+    let dir = watched(c, &watch).args(&["/bin/ls", "/proc/self"]).save();
+    for _ in 0..ROUNDS {
+        let create = c.rt_cmd(&["create", "-b", &dir, ID]).env("SECRET", WORD);
+        let out = create.through(through).run().ok();
+        c.rt_cmd(&["start", ID]).env("SECRET", WORD).run().ok();
+        c.wait_for_status("stopped");
+        assert!(out.out().contains("mountinfo"), "a procfs of its namespace: {}", out.out());
+        c.rt(&["delete", ID]).ok();
+    }
+    final_from_the_first_moment(&watch.end(c), ROUNDS / 2);
+}
+
+fn creates_in_a_joined_pid_namespace(c: &Case) {
+    many_creates(c, &[]);
+}
+
+/// Linux 6.17 has a parameter for it; before, somebody has to go there (`child::procfs`).
+fn creates_before_a_procfs_could_be_asked_for(c: &Case) {
+    let probe = c.base.join("probe").to_string_lossy().into_owned();
+    let number = libc::SYS_fsconfig.to_string();
+    let (set_fd, einval) = ("5", libc::EINVAL.to_string());
+    many_creates(c, &[&probe, "refuse", &number, "1", set_fd, &einval]);
+}
+
+fn runs_in_a_joined_pid_namespace(c: &Case) {
+    let watch = watch(c);
+    let dir = watched(c, &watch).args(&["/probe", "exit", "0"]).save();
+    for _ in 0..ROUNDS {
+        c.rt_cmd(&["run", "-b", &dir, ID]).env("SECRET", WORD).run().ok();
+    }
+    final_from_the_first_moment(&watch.end(c), ROUNDS / 2);
+}
+
+fn many_execs(c: &Case, nnp: bool) {
+    let watch = watch(c);
+    let mut b = watched(c, &watch);
+    b.set("/process/noNewPrivileges", json!(nnp));
+    c.up(b.args(&["/probe", "sleep"]));
+    for _ in 0..ROUNDS {
+        c.rt_cmd(&["exec", ID, "/probe", "exit", "0"]).env("SECRET", WORD).run().ok();
+    }
+    c.down();
+    let mut seen = watch.end(c);
+    for process in &mut seen {
+        if !nnp && process["nnp"] == "0" {
+            process["nnp"] = json!("1");
+        }
+    }
+    final_from_the_first_moment(&seen, ROUNDS / 2);
+}
+
+fn execs(c: &Case) {
+    many_execs(c, true);
+}
+
+/// The filter is loaded with CAP_SYS_ADMIN then, which is gone before anybody can look.
+fn execs_without_no_new_privileges(c: &Case) {
+    many_execs(c, false);
+}
+
+fn start_hooks_in_a_joined_pid_namespace(c: &Case) {
+    let watch = watch(c);
+    let mut b = watched(c, &watch);
+    b.set("/hooks/startContainer", json!([{"path": "/probe", "args": ["probe", "exit", "0"]}]));
+    let dir = b.args(&["/probe", "exit", "0"]).save();
+    for _ in 0..ROUNDS {
+        c.rt_cmd(&["create", "-b", &dir, ID]).env("SECRET", WORD).run().ok();
+        c.rt_cmd(&["start", ID]).env("SECRET", WORD).run().ok();
+        c.rt(&["delete", "--force", ID]).ok();
+    }
+    final_from_the_first_moment(&watch.end(c), ROUNDS);
+}
+
+fn create_hooks_in_a_joined_pid_namespace(c: &Case) {
+    let watch = watch(c);
+    let mut b = watched(c, &watch);
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "exit 0"]}]);
+    b.set("/hooks/createContainer", hook.clone()).set("/hooks/createRuntime", hook);
+    let dir = b.args(&["/probe", "exit", "0"]).save();
+    for _ in 0..ROUNDS {
+        c.rt_cmd(&["create", "-b", &dir, ID]).env("SECRET", WORD).run().ok();
+        c.rt(&["delete", "--force", ID]).ok();
+    }
+    final_from_the_first_moment(&watch.end(c), ROUNDS / 2);
+}
+
+/// What waits at the gate can be looked at by whoever joins later.
+fn gate_of_a_new_pid_namespace(c: &Case) {
+    let secret = c.path("secret");
+    fs::write(&secret, "").unwrap();
+    for nnp in [true, false] {
+        let mut b = c.bundle();
+        b.caps(&["CAP_KILL"]).set("/process/noNewPrivileges", json!(nnp));
+        filter(&mut b);
+        c.rt_cmd(&["create", "-b", &b.args(&["/probe", "sleep"]).save(), ID])
+            .env("SECRET", WORD)
+            .run()
+            .ok();
+        let pid = c.pid();
+        let mut peer = c.named_bundle("peer");
+        peer.set("/linux/cgroupsPath", json!(c.cgroups_path("peer")));
+        peer.caps(&PEER).namespace("pid", Some(&format!("/proc/{pid}/ns/pid")));
+        peer.args(&["/probe", "watch", &secret.to_string_lossy(), WORD]);
+        let running = c.rt_cmd(&["run", "-b", &peer.save(), "peer"]).spawn();
+        cmd::wait_until("it has looked", || running.so_far().contains("\n{"));
+        c.rt(&["delete", "-f", "peer"]).ok();
+        let out = running.wait().out();
+        let line = out.lines().find(|line| line.starts_with('{')).expect("a line");
+        let mut process: Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!(process["pid"], 1);
+        assert_eq!(process["memory_was_read"], true, "{process}");
+        assert_eq!(process["nnp"], if nnp { "1" } else { "0" }, "{process}");
+        process["nnp"] = json!("1");
+        final_from_the_first_moment(&[process], 1);
+        c.rt(&["start", ID]).ok();
+        c.down();
+    }
+}
+
+/// CVE-2019-5736 at its easiest: what the container runs, and its hooks, is `rt` itself.
+fn runtime_as_the_program_of_the_image(c: &Case) {
+    let watch = watch(c);
+    let mut b = watched(c, &watch);
+    fs::write(b.rootfs("trap"), "#!/proc/self/exe\n").unwrap();
+    fs::set_permissions(b.rootfs("trap"), fs::Permissions::from_mode(0o755)).unwrap();
+    b.set("/hooks/startContainer", json!([{"path": "/trap"}]));
+    let hooked = b.args(&["/probe", "exit", "0"]).save();
+    for _ in 0..ROUNDS {
+        c.rt(&["create", "-b", &hooked, ID]).ok();
+        c.rt(&["start", ID]);
+        c.rt(&["delete", "--force", ID]).ok();
+    }
+    let mut b = watched(c, &watch);
+    // Which waits until somebody reads what it has to say.
+    sys::mkfifo(&b.rootfs("fifo"));
+    let dir = b.args(&["/proc/self/exe", "--log", "/fifo", "state", "x"]).save();
+    c.rt(&["run", "-d", "-b", &dir, ID]).ok();
+    cmd::wait_until("it is seen", || watch.running.so_far().contains(r#""name":"exe""#));
+    c.rt(&["delete", "--force", ID]).ok();
+    let seen = watch.end(c);
+    for name in ["exe", "trap"] {
+        let tried = |process: &&Value| process["name"] == name && process["mount_of_exe"] == 22;
+        assert!(seen.iter().any(|process| tried(&process)), "{name} was not tried: {seen:?}");
+    }
+    for process in seen {
+        assert_ne!(process["mount_of_exe"], 0, "{process}");
+    }
+}
