@@ -37,6 +37,7 @@ mod examples;
 mod exec;
 mod faults;
 mod hooks;
+mod hooks_confined;
 mod hostile;
 mod killed;
 mod lifecycle;
@@ -106,6 +107,7 @@ fn all() -> Vec<support::Test> {
         signals::tests(),
         exec::tests(),
         hooks::tests(),
+        hooks_confined::tests(),
         cgroups::tests(),
         delegation::tests(),
         update::tests(),

@@ -22,5 +22,6 @@ pub fn refuse(args: &[&str]) {
     let rc = unsafe { libc::syscall(libc::SYS_seccomp, 1, 0, &raw const filter) };
     assert_eq!(rc, 0, "load the filter");
     let words: Vec<CString> = args[4..].iter().map(|w| CString::new(*w).expect("no NUL")).collect();
-    nix::unistd::execv(&words[0], &words).expect("become the program");
+    let Err(errno) = nix::unistd::execv(&words[0], &words);
+    panic!("become {}: {errno}", args[4]);
 }
