@@ -55,7 +55,10 @@ pub(super) fn find_program(at: &mut Place, script: &Script) -> Result<(), Failur
                 return Ok(());
             }
             Err(Errno::ENOENT | Errno::ENOTDIR) if script.candidates.len() > 1 => {}
-            Err(errno) => worst = errno,
+            Err(errno) => {
+                worst = errno;
+                at.program = index;
+            }
         }
     }
     Err(Failure::new(Call::Lookup, worst))

@@ -6,13 +6,13 @@ use std::time::Instant;
 use nix::errno::Errno;
 use serde::Serialize;
 
-use super::print;
+use super::{not_running, print};
 use crate::cgroup::Cgroup;
 use crate::cgroup::stats::{self, Pressure};
 use crate::cgroup::watch::Watch;
 use crate::cli::args::Events;
 use crate::cli::values::Interval;
-use crate::error::{Doing, Error, Kind, Result};
+use crate::error::{Doing, Error, Result};
 use crate::resctrl::{self, Resctrl};
 use crate::state::{Container, Id, StateRoot, Status};
 use crate::sys::io;
@@ -48,10 +48,8 @@ struct MemoryStrain {
 /// Prints the statistics of a container once, or with everything that happens to it.
 pub fn events(root: &StateRoot, id: &Id, args: &Events) -> Result<()> {
     let container = Container::load(root, id)?;
-    let ended =
-        || Error::new(format!("container with id {id} is not running")).kind(Kind::WrongStatus);
-    if let Status::Stopped | Status::Creating = container.status()? {
-        return Err(ended());
+    if let status @ (Status::Stopped | Status::Creating) = container.status()? {
+        return Err(not_running(id).detail(format!("it is {status}")));
     }
     let Some(cgroup) = container.cgroup()? else {
         let text = format!("container {id} has no cgroup of its own");

@@ -166,7 +166,7 @@ fn id_mappings(linux: &Linux, plan: &mut Namespaces, findings: &mut Findings) {
             continue;
         }
         if given.is_empty() {
-            findings.refuse(&field, "missing: a new user namespace needs it");
+            findings.refuse(&field, "required: a new user namespace needs id mappings");
         }
         let map = check_mappings(&field, given, findings);
         if name == "uidMappings" { plan.uid_map = map } else { plan.gid_map = map }
