@@ -238,6 +238,10 @@ fn time_offsets(linux: &Linux, plan: &mut Namespaces, findings: &mut Findings) {
             findings.refuse_value(&at.key("nanosecs"), nanosecs, "must be below 1000000000");
         }
         let secs = offset.secs().unwrap_or(0);
+        // KTIME_SEC_MAX of the kernel: of it the sum with the clock may reach the half.
+        if secs.unsigned_abs() > 9_223_372_036 / 2 {
+            findings.refuse_value(&at.key("secs"), secs, "more than the kernel takes (146 years)");
+        }
         plan.time_offsets.extend(format!("{clock} {secs} {nanosecs}\n").into_bytes());
     }
 }

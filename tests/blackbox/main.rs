@@ -41,6 +41,7 @@ mod hostile;
 mod killed;
 mod lifecycle;
 mod limits;
+mod messages;
 mod mount_tree;
 mod mounts;
 mod mounts_copyup;
@@ -83,6 +84,7 @@ fn all() -> Vec<support::Test> {
     [
         lifecycle::tests(),
         cli::tests(),
+        messages::tests(),
         engines::tests(),
         examples::tests(),
         process::tests(),

@@ -94,6 +94,11 @@ impl Birth {
         {
             return error.hint(mounts::too_revealing(&mount.shown_source()));
         }
+        if let (Some(Op::WriteProc { path, .. }), Errno::ENOENT) = (self.script.op(index), errno)
+            && path.as_c_str() == c"self/attr/apparmor/exec"
+        {
+            return error.hint("AppArmor is not enabled on this host");
+        }
         if let Some(near) = near_option(&text) {
             return error.hint(format!("is {near} meant?"));
         }
@@ -167,6 +172,9 @@ fn hint(call: Call, errno: Errno, step: &str) -> Option<&'static str> {
             "the links form a loop; or this is proc or sysfs, which must be mounted on \
              ordinary directory, without a link on the way",
         ),
+        ("devices" | "device-links", Call::OpenTarget, Errno::ELOOP) => {
+            Some("/dev of the container must be a directory, and nothing in it a link to a device")
+        }
         ("console", Call::NotDevpts, _) => Some("mount a devpts at /dev/pts"),
         ("user", _, Errno::EPERM) => {
             Some("the user namespace forbids setgroups(2), or lacks the ids")
