@@ -123,7 +123,13 @@ impl Error {
     /// Says that the part of config.json whose fields begin with `prefix` came from `document`.
     #[must_use]
     pub fn of_document(mut self, prefix: &str, document: &str) -> Self {
-        self.0.what = self.0.what.replace("config.json", document).replace(prefix, "");
+        if let Some(violations) = self.0.what.strip_prefix("invalid config.json: ") {
+            let rest = violations.strip_prefix(prefix).unwrap_or(violations);
+            let rest = rest.replace(&format!("; {prefix}"), "; ");
+            self.0.what = format!("invalid {document}: {rest}");
+        } else {
+            self.0.what = self.0.what.replace("config.json", document);
+        }
         self.0.document = Cow::Owned(document.to_owned());
         if let Some(rest) = self.0.field.as_deref().and_then(|field| field.strip_prefix(prefix)) {
             self.0.field = Some(rest.to_owned());

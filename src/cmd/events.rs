@@ -6,13 +6,13 @@ use std::time::Instant;
 use nix::errno::Errno;
 use serde::Serialize;
 
-use super::{not_running, print};
+use super::print;
 use crate::cgroup::Cgroup;
 use crate::cgroup::stats::{self, Pressure};
 use crate::cgroup::watch::Watch;
 use crate::cli::args::Events;
 use crate::cli::values::Interval;
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Error, Kind, Result};
 use crate::resctrl::{self, Resctrl};
 use crate::state::{Container, Id, StateRoot, Status};
 use crate::sys::io;
@@ -49,7 +49,10 @@ struct MemoryStrain {
 pub fn events(root: &StateRoot, id: &Id, args: &Events) -> Result<()> {
     let container = Container::load(root, id)?;
     if let status @ (Status::Stopped | Status::Creating) = container.status()? {
-        return Err(not_running(id).detail(format!("it is {status}")));
+        // runc's words, which are others here than elsewhere.
+        return Err(Error::new(format!("container with id {id} is not running"))
+            .kind(Kind::WrongStatus)
+            .detail(format!("it is {status}")));
     }
     let Some(cgroup) = container.cgroup()? else {
         let text = format!("container {id} has no cgroup of its own");

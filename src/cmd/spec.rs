@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::indented;
 use crate::cli::SPEC_VERSION;
 use crate::cli::args;
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use crate::spec::CONFIG;
 use crate::sys::fs::rename_noreplace;
 
@@ -24,6 +24,9 @@ pub fn spec(args: &args::Spec) -> Result<()> {
     let text = indented(&config, "\t")?;
     let path = args.bundle.join(CONFIG);
     let doing = || format!("write {}", path.display());
+    if fs::symlink_metadata(&path).is_ok() {
+        return Err(Error::new(doing()).errno(Errno::EEXIST).hint("remove it first"));
+    }
     // Under another name first: on a full disk nothing must stay that looks like a configuration.
     let name = format!(".{CONFIG}.{}", std::process::id());
     let temporary = args.bundle.join(&name);

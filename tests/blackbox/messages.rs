@@ -379,6 +379,7 @@ fn spec_on_a_full_disk_leaves_nothing(c: &Case) {
     c.rt(&["spec", "--bundle", dir]).ok();
     c.rt(&["spec", "--bundle", dir]).fails("file exists (EEXIST); remove it first");
     assert_eq!(names(), 1);
+    sys::umount_detach(&disk).unwrap();
 }
 
 fn an_unknown_mount_option_gets_a_hint(c: &Case) {
