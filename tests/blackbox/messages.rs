@@ -38,7 +38,7 @@ fn program(b: &Bundle, name: &str, content: &[u8], mode: u32) {
 
 /// The header of an ELF program for a machine, with one PT_INTERP.
 fn elf(machine: u16, interpreter: &[u8]) -> Vec<u8> {
-    let mut file = vec![0; 64];
+    let mut file = [0; 64];
     file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
     file[16..18].copy_from_slice(&3_u16.to_le_bytes());
     file[18..20].copy_from_slice(&machine.to_le_bytes());
