@@ -1,6 +1,7 @@
 //! The one error type: what was being done, to which config field or path, the
 //! kernel's errno, and what the person can do about it. Always one line.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use nix::errno::Errno;
@@ -38,7 +39,7 @@ struct Parts {
     what: String,
     step: Option<String>,
     field: Option<String>,
-    document: &'static str,
+    document: Cow<'static, str>,
     errno: Option<Errno>,
     detail: Option<String>,
     hint: Option<String>,
@@ -53,7 +54,7 @@ impl Error {
             what: what.into(),
             step: None,
             field: None,
-            document: "config.json",
+            document: Cow::Borrowed("config.json"),
             errno: None,
             detail: None,
             hint: None,
@@ -68,8 +69,18 @@ impl Error {
 
     /// The same for another document than config.json.
     pub fn invalid_in(document: &'static str, violations: &[Violation]) -> Self {
-        let shown = violations.iter().take(MOST_SHOWN).map(ToString::to_string);
-        let mut text = shown.collect::<Vec<_>>().join("; ");
+        let mut all: Vec<String> = Vec::new();
+        for text in violations.iter().map(ToString::to_string) {
+            if !all.contains(&text) {
+                all.push(text);
+            }
+            // Compared one by one.
+            if all.len() > MOST_SHOWN {
+                break;
+            }
+        }
+        all.truncate(MOST_SHOWN);
+        let mut text = all.join("; ");
         if let more @ 1.. = violations.len().saturating_sub(MOST_SHOWN) {
             text += &format!("; and {more} more");
         }
@@ -105,7 +116,32 @@ impl Error {
     /// Names the document that the field is in, where it is not config.json.
     #[must_use]
     pub fn document(mut self, document: &'static str) -> Self {
-        self.0.document = document;
+        self.0.document = Cow::Borrowed(document);
+        self
+    }
+
+    /// Says that the part of config.json whose fields begin with `prefix` came from `document`.
+    #[must_use]
+    pub fn of_document(mut self, prefix: &str, document: &str) -> Self {
+        if let Some(violations) = self.0.what.strip_prefix("invalid config.json: ") {
+            let rest = violations.strip_prefix(prefix).unwrap_or(violations);
+            let rest = rest.replace(&format!("; {prefix}"), "; ");
+            self.0.what = format!("invalid {document}: {rest}");
+        } else {
+            self.0.what = self.0.what.replace("config.json", document);
+        }
+        self.0.document = Cow::Owned(document.to_owned());
+        if let Some(rest) = self.0.field.as_deref().and_then(|field| field.strip_prefix(prefix)) {
+            self.0.field = Some(rest.to_owned());
+        }
+        self
+    }
+
+    /// Says that an option, or an argument, asked for it, and no field.
+    #[must_use]
+    pub fn asked_by_command_line(mut self, option: &str) -> Self {
+        self.0.field = None;
+        self.0.what = self.0.what.replace("set in config.json", &format!("given by {option}"));
         self
     }
 
@@ -127,6 +163,16 @@ impl Error {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds what was noticed on the way: a key that is nearly the one that is missing.
+    #[must_use]
+    pub fn with_notices(mut self, notices: &[String]) -> Self {
+        let own = self.0.hint.take();
+        let all: Vec<String> =
+            own.into_iter().chain(notices.iter().take(MOST_SHOWN).cloned()).collect();
+        self.0.hint = (!all.is_empty()).then(|| all.join("; "));
         self
     }
 

@@ -1,9 +1,10 @@
 //! The log: one line for each event, written by one call, as text or as JSON.
 //!
 //! Engines read the log file as JSON: containerd takes the last object of level `error`,
-//! and podman takes the whole file for one object. So with JSON nothing less than the
-//! final error is written, unless more is asked for. The final error goes to stderr as
-//! well, which is all that conmon looks at.
+//! and podman, after a failure, takes the whole file for one object. So with JSON warnings wait
+//! for the end: when the call succeeds they are written, and otherwise the final error is the only
+//! object, with the warnings as a member of it. What the caller asks for by a level is written at
+//! once. The final error goes to stderr as well, which is all that conmon looks at.
 
 #![forbid(unsafe_code)]
 
@@ -11,7 +12,7 @@ use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tracing::field::{Field, Visit};
@@ -30,6 +31,8 @@ struct Log {
     format: LogFormat,
     level: Level,
     file: Option<File>,
+    /// Warnings that wait for the end.
+    held: Option<Mutex<Vec<Entry>>>,
 }
 
 /// Opens the log and takes all events from now on.
@@ -51,7 +54,9 @@ pub fn start(global: &Global) -> Result<()> {
             Some(file)
         }
     };
-    let log = Log { format: global.log_format, level: level(global), file };
+    let (level, hold) = level(global);
+    let held = hold.then(Mutex::default);
+    let log = Log { format: global.log_format, level, file, held };
     if LOG.set(log).is_ok() {
         // Fails only when there is a subscriber, and this is the only place that sets one.
         let _ = tracing::subscriber::set_global_default(Events);
@@ -59,12 +64,21 @@ pub fn start(global: &Global) -> Result<()> {
     Ok(())
 }
 
-fn level(global: &Global) -> Level {
+/// From which level on events are taken, and whether warnings wait for the end.
+fn level(global: &Global) -> (Level, bool) {
     match (global.debug, global.log_level, global.log_format) {
-        (true, ..) | (_, Some(LogLevel::Debug), _) => Level::DEBUG,
-        (_, Some(LogLevel::Info), _) => Level::INFO,
-        (_, Some(LogLevel::Warning), _) | (_, None, LogFormat::Text) => Level::WARN,
-        (_, Some(LogLevel::Error), _) | (_, None, LogFormat::Json) => Level::ERROR,
+        (true, ..) | (_, Some(LogLevel::Debug), _) => (Level::DEBUG, false),
+        (_, Some(LogLevel::Info), _) => (Level::INFO, false),
+        (_, Some(LogLevel::Warning), _) | (_, None, LogFormat::Text) => (Level::WARN, false),
+        (_, Some(LogLevel::Error), _) => (Level::ERROR, false),
+        (_, None, LogFormat::Json) => (Level::WARN, true),
+    }
+}
+
+/// Writes the warnings of a call that succeeded.
+pub fn succeed() {
+    if let Some(log) = LOG.get() {
+        log.held().iter().for_each(|entry| log.write(entry));
     }
 }
 
@@ -80,6 +94,11 @@ pub fn report(error: &Error) {
             entry.fields.push((key, value.to_owned()));
         }
     }
+    let held = LOG.get().map(Log::held).unwrap_or_default();
+    if !held.is_empty() {
+        let warnings: Vec<String> = held.into_iter().map(|entry| entry.message).collect();
+        entry.fields.push(("warnings", warnings.join("; ")));
+    }
     match LOG.get() {
         Some(log) if log.file.is_some() => {
             log.write(&entry);
@@ -94,6 +113,12 @@ pub fn report(error: &Error) {
 }
 
 impl Log {
+    /// Takes what waits for the end.
+    fn held(&self) -> Vec<Entry> {
+        let held = self.held.as_ref().and_then(|held| held.lock().ok());
+        held.map(|mut held| std::mem::take(&mut *held)).unwrap_or_default()
+    }
+
     fn write(&self, entry: &Entry) {
         let line = match (&self.file, self.format) {
             (_, LogFormat::Json) => entry.json(),
@@ -203,7 +228,13 @@ impl Subscriber for Events {
         if let Some(log) = LOG.get() {
             let mut entry = Entry::new(*event.metadata().level());
             event.record(&mut entry);
-            log.write(&entry);
+            match &log.held {
+                Some(held) if entry.level != Level::ERROR => {
+                    // Poisoned by a panic of the only thread, after which nothing is written.
+                    let _ = held.lock().map(|mut held| held.push(entry));
+                }
+                _ => log.write(&entry),
+            }
         }
     }
 
@@ -247,14 +278,14 @@ mod tests {
     }
 
     #[test]
-    fn json_holds_only_the_error_unless_asked() {
+    fn with_json_warnings_wait_for_the_end_unless_asked_for() {
         let with = |log_format, log_level, debug| {
             level(&Global { log_format, log_level, debug, ..Global::default() })
         };
-        assert_eq!(with(LogFormat::Text, None, false), Level::WARN);
-        assert_eq!(with(LogFormat::Json, None, false), Level::ERROR);
-        assert_eq!(with(LogFormat::Json, None, true), Level::DEBUG);
-        assert_eq!(with(LogFormat::Json, Some(LogLevel::Warning), false), Level::WARN);
-        assert_eq!(with(LogFormat::Text, Some(LogLevel::Error), false), Level::ERROR);
+        assert_eq!(with(LogFormat::Text, None, false), (Level::WARN, false));
+        assert_eq!(with(LogFormat::Json, None, false), (Level::WARN, true));
+        assert_eq!(with(LogFormat::Json, None, true), (Level::DEBUG, false));
+        assert_eq!(with(LogFormat::Json, Some(LogLevel::Warning), false), (Level::WARN, false));
+        assert_eq!(with(LogFormat::Text, Some(LogLevel::Error), false), (Level::ERROR, false));
     }
 }

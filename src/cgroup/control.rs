@@ -112,7 +112,7 @@ impl Cgroup {
             Ok(false) => {
                 let detail = format!("not done after {} s", PATIENCE.as_secs());
                 Error::new(doing()).detail(detail).hint(match on {
-                    true => "a process in it is in an uninterruptible wait",
+                    true => "a process in it is in uninterruptible sleep (state D)",
                     false => "a cgroup above it may be frozen",
                 })
             }

@@ -18,9 +18,11 @@ pub(super) fn demand(leaf: &OwnedFd, path: &str, init: Option<i32>, field: &Fiel
         let others = pids.iter().filter(|pid| Some(**pid) != init).count();
         // Without an init, those that our pid namespace has no number for count as well.
         if init.is_none() || others > 0 {
-            return Err(at(Error::new(format!(
-                "container's cgroup is not empty: {others} process(es) found"
-            ))));
+            let names: Vec<String> =
+                pids.iter().filter(|pid| Some(**pid) != init).map(i32::to_string).take(8).collect();
+            let more = if others > names.len() { ", ..." } else { "" };
+            let text = format!("container's cgroup is not empty: {others} process(es) found");
+            return Err(at(Error::new(text)).hint(format!("pids: {}{more}", names.join(", "))));
         }
     }
     if events.frozen {

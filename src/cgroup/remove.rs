@@ -67,7 +67,9 @@ pub(super) fn end_processes(record: &CgroupRecord) -> Result<Option<Cgroup>> {
                     control::PATIENCE.as_secs(),
                     pids.join(" ")
                 ))
-                .hint("they are in an uninterruptible wait; delete the container again later"));
+                .hint(
+                    "they are in uninterruptible sleep (state D); delete the container again later",
+                ));
         }
     }
     Ok(Some(cgroup))

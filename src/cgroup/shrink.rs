@@ -56,7 +56,9 @@ pub(super) fn make_room<'a>(
     let used = used()?;
     let Some(check) = check else {
         if used > limit {
-            tracing::warn!("{used} bytes are in use: a limit of {limit} has the kernel kill");
+            tracing::warn!(
+                "{used} bytes are in use; with a limit of {limit} the OOM killer will act"
+            );
         }
         return Ok(slowed);
     };

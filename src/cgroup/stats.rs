@@ -175,7 +175,7 @@ pub struct Stalled {
 /// Reads everything. `ENODEV` in the error when the cgroup goes away meanwhile.
 pub fn read(cgroup: &Cgroup) -> Result<Stats> {
     let source = Source(cgroup.dir());
-    let doing = || format!("read the numbers of cgroup /{}", cgroup.path());
+    let doing = || format!("read the statistics of cgroup /{}", cgroup.path());
     let mut stats = source.all().doing(doing)?;
     if stats.pids.current == 0 {
         // Without the controller they are counted.

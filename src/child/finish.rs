@@ -62,7 +62,10 @@ pub(super) fn find_program(at: &mut Place, script: &Script, last: bool) -> Resul
                 return Ok(());
             }
             Err(Errno::ENOENT | Errno::ENOTDIR) if script.candidates.len() > 1 => {}
-            Err(errno) => worst = errno,
+            Err(errno) => {
+                worst = errno;
+                at.program = index;
+            }
         }
     }
     if last { Err(Failure::new(Call::Lookup, worst)) } else { Ok(()) }

@@ -31,6 +31,7 @@ mod console;
 mod copyup;
 pub(crate) mod creds;
 mod devices;
+mod diagnose;
 mod finish;
 mod gate;
 mod guard;
@@ -87,7 +88,7 @@ pub(crate) struct Place {
     alone: bool,
     /// The working directory was entered as root; else it is tried again as the user.
     in_cwd: bool,
-    /// Which candidate of the program can be executed.
+    /// Which candidate of the program can be executed, or is to be talked about.
     program: usize,
     /// One was found.
     has_program: bool,

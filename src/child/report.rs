@@ -7,7 +7,7 @@ use ::core::prelude::rust_2024::*;
 
 use ::nix::errno::Errno;
 
-use super::{Place, Script};
+use super::{Place, Script, diagnose};
 use crate::sync::{self, Frame, Kind, MAX_TEXT};
 use crate::sys::{RawFd, clone, fs};
 
@@ -164,6 +164,40 @@ impl Detail {
         self.text = text;
     }
 
+    /// Adds bytes, as far as there is room.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        for (slot, byte) in self.text.iter_mut().skip(self.length).zip(bytes) {
+            *slot = *byte;
+            self.length += 1;
+        }
+    }
+
+    /// Adds a path of the container: printable, and cut at `most` bytes.
+    pub(super) fn push_path(&mut self, path: &[u8], most: usize) {
+        for byte in path.iter().take(most) {
+            self.push(&[if byte.is_ascii_control() { b'?' } else { *byte }]);
+        }
+        if path.len() > most {
+            self.push(b"...");
+        }
+    }
+
+    /// Adds a number; to the base of 8 with a leading 0, as modes are written.
+    pub(super) fn push_number(&mut self, number: u32, base: u32) {
+        let mut digits = [b'0'; 12];
+        let (mut rest, mut used) = (number, usize::from(base == 8));
+        for slot in digits.iter_mut().rev() {
+            *slot = b'0' + (rest % base) as u8;
+            rest /= base;
+            used += 1;
+            if rest == 0 {
+                break;
+            }
+        }
+        let start = digits.len().saturating_sub(used);
+        self.push(digits.get(start..).unwrap_or_default());
+    }
+
     fn as_slice(&self) -> &[u8] {
         match self.text.get(..self.length) {
             Some(text) => text,
@@ -178,12 +212,13 @@ impl Place {
     /// as well, which is where a container's log shows it.
     pub(super) fn fail(&mut self, failure: Failure, script: &Script) -> ! {
         let mut part = failure.part.into();
+        diagnose::program(self, failure, script);
         if failure.call == Call::Exec {
             let program = script.candidates.get(self.program);
             let program = program.map(|path| path.to_bytes()).unwrap_or_default();
-            part = say(&[b"exec ", program], failure.errno).into();
+            part = say(&[b"exec ", program], failure.errno, self.detail.as_slice()).into();
         } else if self.alone {
-            say(&[b"rt: ", failure.call.describe().as_bytes()], failure.errno);
+            say(&[b"rt: ", failure.call.describe().as_bytes()], failure.errno, &[]);
         }
         if !self.alone {
             let frame = Frame {
@@ -199,13 +234,16 @@ impl Place {
     }
 }
 
-/// Writes `exec /program: exec format error` on fd 2, in one call; whether it is there.
-fn say(what: &[&[u8]], errno: Errno) -> bool {
-    let mut line = [0u8; 512];
+/// Writes `exec /program: exec format error: it is empty` on fd 2, in one call; whether it is there.
+fn say(what: &[&[u8]], errno: Errno, detail: &[u8]) -> bool {
+    let mut line = [0u8; 1024];
     let lower = errno.desc().bytes().take(1).map(|byte| byte.to_ascii_lowercase());
     let rest = errno.desc().bytes().skip(1);
     let what = what.iter().flat_map(|piece| piece.iter().copied());
-    let text = what.chain(*b": ").chain(lower).chain(rest).chain(*b"\n");
-    let length = line.iter_mut().zip(text).map(|(to, from)| *to = from).count();
+    let colon: &[u8] = if detail.is_empty() { b"" } else { b": " };
+    let detail = [colon, detail].into_iter().flatten().copied();
+    let text = what.chain(*b": ").chain(lower).chain(rest).chain(detail);
+    let length =
+        line.iter_mut().zip(text.take(1023).chain(*b"\n")).map(|(to, from)| *to = from).count();
     ::core::matches!(fs::write(2, line.get(..length).unwrap_or_default()), Ok(1..))
 }

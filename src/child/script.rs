@@ -31,4 +31,6 @@ pub struct Script {
     pub argv: CArray,
     /// Its environment.
     pub envp: CArray,
+    /// The seccomp filter lets it look at a program that cannot be executed, or at least live on.
+    pub may_look: bool,
 }

@@ -76,7 +76,7 @@ options! {
         log: Option<PathBuf> = value("log", "FILE"),
         /// Format of the log
         log_format: LogFormat = value("log-format", "FORMAT").default("text").words(LogFormat::WORDS),
-        /// Least level that is logged [default: warning, or error for json]
+        /// Minimum level to log [default: warning, or error for json]
         log_level: Option<LogLevel> = value("log-level", "LEVEL").words(LogLevel::WORDS),
         /// Log everything
         debug: bool = switch("debug"),
@@ -84,7 +84,7 @@ options! {
         systemd_cgroup: bool = switch("systemd-cgroup"),
         /// Who manages the cgroup
         cgroup_manager: CgroupManager = value("cgroup-manager", "MANAGER").default("cgroupfs").words(CgroupManager::WORDS),
-        /// Whether a lack of privileges over cgroups is forgiven: true, false or auto
+        /// Ignore cgroup permission errors: true, false or auto
         rootless: Rootless = value("rootless", "BOOL").default("auto"),
         /// Print the version
         version: bool = switch("version").letter('v'),
@@ -310,7 +310,7 @@ options! {
         cpuset_mems: Option<String> = value("cpuset-mems", "LIST"),
         /// Limit on memory, like 512M, or -1 for none
         memory: Option<Bytes> = value("memory", "SIZE"),
-        /// Memory that is not reclaimed as long as others have some
+        /// Memory protected from reclaim (memory.low)
         memory_reservation: Option<Bytes> = value("memory-reservation", "SIZE"),
         /// Limit on memory and swap together, or -1 for none
         memory_swap: Option<Bytes> = value("memory-swap", "SIZE"),
@@ -318,7 +318,7 @@ options! {
         kernel_memory: Option<Bytes> = value("kernel-memory", "SIZE").hidden(),
         /// Without effect; for callers that give it
         kernel_memory_tcp: Option<Bytes> = value("kernel-memory-tcp", "SIZE").hidden(),
-        /// Most tasks, or -1 for no limit
+        /// Maximum number of tasks, or -1 for no limit
         pids_limit: Option<i64> = value("pids-limit", "N"),
         /// Intel RDT schema of the L3 cache
         l3_cache_schema: Option<String> = value("l3-cache-schema", "SCHEMA"),

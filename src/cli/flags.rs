@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::given::Given;
+use super::meant;
 use super::syntax::{Flag, Syntax};
 use super::values::boolean;
 
@@ -18,8 +19,9 @@ pub enum Order {
     FlagsFirst,
 }
 
-/// Sorts `args` by what `syntax` knows of flags.
+/// Sorts `args` by what `syntax` knows of flags; `verb` is empty for the flags before the verb.
 pub fn sort(
+    verb: &str,
     syntax: Syntax,
     args: impl IntoIterator<Item = OsString>,
     order: Order,
@@ -39,7 +41,7 @@ pub fn sort(
                 Some(flag) => take(&mut given, flag, value, &mut args)?,
                 None if !arg.as_bytes().starts_with(b"--")
                     && cluster(&mut given, body, &mut args)? => {}
-                None => return Err(unknown(&arg)),
+                None => return Err(unknown(verb, syntax, &arg)),
             }
         } else {
             given.arguments.push_back(arg);
@@ -123,9 +125,13 @@ fn find(syntax: Syntax, name: &[u8]) -> Option<&'static Flag> {
     syntax.find(str::from_utf8(name).ok()?)
 }
 
-fn unknown(arg: &OsStr) -> String {
+fn unknown(verb: &str, syntax: Syntax, arg: &OsStr) -> String {
     let (name, _) = split(arg.as_bytes());
-    format!("unknown flag {}", lossy(name))
+    let name = lossy(name);
+    match meant::flag(verb, syntax, &name) {
+        Some(text) => format!("unknown flag {name}: {text}"),
+        None => format!("unknown flag {name}"),
+    }
 }
 
 fn lossy(bytes: &[u8]) -> String {
@@ -147,7 +153,7 @@ mod tests {
 
     /// The flags as `--name=value`, and the arguments.
     fn sorted(line: &[&str], order: Order) -> Result<(String, String), String> {
-        let given = sort(SYNTAX, line.iter().map(OsString::from), order)?;
+        let given = sort("", SYNTAX, line.iter().map(OsString::from), order)?;
         let flags = given.flags.iter().map(|(flag, value)| match flag.value {
             Some(_) => format!("--{}={}", flag.long, value.display()),
             None => format!("--{}", flag.long),

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
+use std::num::{IntErrorKind, ParseIntError};
 use std::path::PathBuf;
 
 use super::syntax::{Argument, Count, Flag, Syntax};
@@ -141,7 +142,26 @@ macro_rules! from_text {
     };
 }
 
-from_text!(u16, u64, i64, UserIds, GroupId, Interval, Rootless);
+from_text!(UserIds, GroupId, Interval, Rootless);
+
+macro_rules! from_number {
+    ($($Type:ty),*) => {
+        $(impl FromText for $Type {
+            fn from_text(flag: &Flag, text: &OsStr) -> Result<Self, String> {
+                parse(flag, text, |text| text.parse::<$Type>().map_err(no_number))
+            }
+        })*
+    };
+}
+
+from_number!(u16, u64, i64);
+
+fn no_number(error: ParseIntError) -> &'static str {
+    match error.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "out of range",
+        _ => "expected a number in decimal digits",
+    }
+}
 
 impl FromText for Bytes {
     fn from_text(flag: &Flag, text: &OsStr) -> Result<Self, String> {
@@ -189,7 +209,7 @@ impl FromArguments for String {
             (None, Count::Default(text)) => Ok(text.to_owned()),
             (None, _) => {
                 let name = argument.name;
-                Err(format!("the following required arguments were not provided: <{name}>"))
+                Err(format!("which container? the argument <{name}> is missing"))
             }
         }
     }

@@ -5,6 +5,7 @@
 pub mod args;
 mod flags;
 mod given;
+mod meant;
 mod syntax;
 pub mod values;
 pub mod words;
@@ -58,26 +59,36 @@ pub enum Verb {
     Print(String),
 }
 
+/// A name that may have been anything that can be typed.
+fn short(id: &str) -> String {
+    const SHOWN: usize = 64;
+    match id.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!(" {}...", &id[..end]),
+        None if id.is_empty() => String::new(),
+        None => format!(" {id}"),
+    }
+}
+
 impl std::fmt::Display for Verb {
     /// What an error is prefixed with: `create web1`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Verb::Create(args) => write!(f, "create {}", args.bundle.id),
-            Verb::Delete(args) => write!(f, "delete {}", args.id),
-            Verb::Events(args) => write!(f, "events {}", args.id),
-            Verb::Exec(args) => write!(f, "exec {}", args.id),
+            Verb::Create(args) => write!(f, "create{}", short(&args.bundle.id)),
+            Verb::Delete(args) => write!(f, "delete{}", short(&args.id)),
+            Verb::Events(args) => write!(f, "events{}", short(&args.id)),
+            Verb::Exec(args) => write!(f, "exec{}", short(&args.id)),
             Verb::Features(_) => f.write_str("features"),
-            Verb::Kill(args) => write!(f, "kill {}", args.id),
+            Verb::Kill(args) => write!(f, "kill{}", short(&args.id)),
             Verb::List(_) => f.write_str("list"),
-            Verb::Pause(args) => write!(f, "pause {}", args.id),
-            Verb::Ps(args) => write!(f, "ps {}", args.id),
-            Verb::Resume(args) => write!(f, "resume {}", args.id),
-            Verb::Run(args) => write!(f, "run {}", args.bundle.id),
+            Verb::Pause(args) => write!(f, "pause{}", short(&args.id)),
+            Verb::Ps(args) => write!(f, "ps{}", short(&args.id)),
+            Verb::Resume(args) => write!(f, "resume{}", short(&args.id)),
+            Verb::Run(args) => write!(f, "run{}", short(&args.bundle.id)),
             Verb::Spec(_) => f.write_str("spec"),
-            Verb::Start(args) => write!(f, "start {}", args.id),
-            Verb::State(args) => write!(f, "state {}", args.id),
-            Verb::Update(args) => write!(f, "update {}", args.id),
-            Verb::Print(_) => f.write_str("print"),
+            Verb::Start(args) => write!(f, "start{}", short(&args.id)),
+            Verb::State(args) => write!(f, "state{}", short(&args.id)),
+            Verb::Update(args) => write!(f, "update{}", short(&args.id)),
+            Verb::Print(_) => f.write_str("help"),
         }
     }
 }
@@ -144,7 +155,7 @@ const UNKNOWN_COMMAND: u8 = 3;
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Refused> {
     let refused =
         |text: String| Refused { global: Global::default(), error: usage(text, "rt"), code: 1 };
-    let given = flags::sort(Global::SYNTAX, args.into_iter().skip(1), Order::FlagsFirst);
+    let given = flags::sort("", Global::SYNTAX, args.into_iter().skip(1), Order::FlagsFirst);
     let mut given = given.map_err(refused)?;
     let global = Global::read(&mut given).map_err(refused)?;
     let Given { help, arguments: mut rest, .. } = given;
@@ -173,11 +184,21 @@ fn known(name: &OsString) -> Result<&'static Known, (Error, u8)> {
     let shown = name.to_string_lossy();
     match find(name) {
         Some(known) => Ok(known),
-        None if ABSENT.contains(&&*shown) => {
-            let text = format!("rt {shown} is not supported by this version of rt");
-            Err((Error::new(text).kind(Kind::Invalid), 1))
-        }
-        None => Err((usage(format!("unknown command {shown:?}"), "rt"), UNKNOWN_COMMAND)),
+        None if ABSENT.contains(&&*shown) => Err((not_supported(&shown), 1)),
+        None => Err((usage(unknown(&shown, "unknown command"), "rt"), UNKNOWN_COMMAND)),
+    }
+}
+
+fn not_supported(verb: &str) -> Error {
+    Error::new(format!("{verb} is not supported by this version of rt")).kind(Kind::Invalid)
+}
+
+/// Names a verb that there is not, and the one that was probably meant.
+fn unknown(shown: &str, what: &str) -> String {
+    let known: Vec<&str> = VERBS.iter().map(|known| known.name).collect();
+    match meant::verb(shown, &known) {
+        Some(text) => format!("{what} {shown:?}: {text}"),
+        None => format!("{what} {shown:?}"),
     }
 }
 
@@ -190,10 +211,8 @@ fn help_on(name: &OsString) -> Result<Verb, (Error, u8)> {
     let shown = name.to_string_lossy();
     match find(name) {
         Some(known) => Ok(Verb::Print(help_of(known))),
-        None if ABSENT.contains(&&*shown) => {
-            let text = about(&format!("rt {shown}"), "Not supported by this version of rt");
-            Ok(Verb::Print(text + "\n"))
-        }
+        // Engines ask for help to learn whether it is supported.
+        None if ABSENT.contains(&&*shown) => Err((not_supported(&shown), 1)),
         None => Err((usage(format!("No help topic for '{shown}'"), "rt"), UNKNOWN_COMMAND)),
     }
 }
@@ -205,7 +224,11 @@ fn about(name: &str, text: &str) -> String {
 
 fn read(known: &Known, args: VecDeque<OsString>) -> Result<Verb, (Error, u8)> {
     let refused = |text| (usage(text, &format!("rt {}", known.name)), 1);
-    let mut given = flags::sort(known.syntax, args, known.order).map_err(refused)?;
+    let mut given = flags::sort(known.name, known.syntax, args, known.order).map_err(refused)?;
+    // As for env(1) and crun: nobody has a program of this name.
+    if known.name == "exec" && given.arguments.get(1).is_some_and(|arg| arg == "--") {
+        given.arguments.remove(1);
+    }
     if given.help {
         return Ok(Verb::Print(help_of(known)));
     }
@@ -232,7 +255,8 @@ fn help_of_rt() -> String {
 fn help_of(known: &Known) -> String {
     let name = format!("rt {}", known.name);
     let command = known.syntax.command(known.name).bin_name(&name);
-    command.about(about(&name, known.about)).render_help().to_string() + "\n"
+    let others = "Options of rt itself, like --root DIR, come before the command: see `rt --help`.";
+    command.about(about(&name, known.about)).after_help(others).render_help().to_string() + "\n"
 }
 
 /// In the form of runc: callers take the lines that contain `version` and `commit:`.

@@ -131,18 +131,14 @@ fn mistakes_are_one_line_and_name_the_flag() {
              1m30s; see rt events --help",
             1,
         ),
-        ("checkpoint box", "rt checkpoint is not supported by this version of rt", 1),
+        ("checkpoint box", "checkpoint is not supported by this version of rt", 1),
         ("frob --help", "No help topic for 'frob'; see rt --help", 3),
         ("help frob", "No help topic for 'frob'; see rt --help", 3),
         ("--frob list", "unknown flag --frob; see rt --help", 1),
         ("create --frob box", "unknown flag --frob; see rt create --help", 1),
         ("create --bundle", "flag needs an argument: --bundle; see rt create --help", 1),
         ("state a b", "too many arguments, from b; see rt state --help", 1),
-        (
-            "state",
-            "the following required arguments were not provided: <ID>; see rt state --help",
-            1,
-        ),
+        ("state", "which container? the argument <ID> is missing; see rt state --help", 1),
         (
             "--log-format xml list",
             "invalid value 'xml' for '--log-format <FORMAT>' [possible values: text, json]; \

@@ -54,7 +54,8 @@ fn delete_from(dir: StateDir, force: bool) -> Result<()> {
         // intent, which knows the cgroup. But one that only cannot be read now may be of a
         // container that runs.
         Err(error) if force && matches!(error.kind_of(), Kind::NotFound | Kind::Invalid) => {
-            tracing::warn!("{error}");
+            let id = dir.id();
+            tracing::warn!("container {id} was damaged or never complete: what is left is removed");
             match dir.load_intent() {
                 Ok(record) => record,
                 Err(_) => return dir.remove(),
@@ -68,7 +69,8 @@ fn delete_from(dir: StateDir, force: bool) -> Result<()> {
         if !matches!(status, Status::Stopped | Status::Created) {
             let id = container.id();
             let text = format!("cannot delete container {id} that is not stopped: {status}");
-            return Err(Error::new(text).kind(Kind::WrongStatus));
+            let hint = format!("rt kill {id} KILL first, or rt delete --force {id}");
+            return Err(Error::new(text).kind(Kind::WrongStatus).hint(hint));
         }
     }
     destroy(container)
@@ -197,7 +199,11 @@ mod tests {
         let (mut child, init) = process();
         make(&root, |record| record.init = Some(init));
         let error = delete(&root, &id("x"), false).expect_err("running").to_string();
-        assert_eq!(error, "cannot delete container x that is not stopped: running");
+        assert_eq!(
+            error,
+            "cannot delete container x that is not stopped: running; rt kill x KILL first, or rt \
+             delete --force x"
+        );
         delete(&root, &id("x"), true).expect("force");
         assert!(child.wait().expect("wait").code().is_none(), "killed by a signal");
     }

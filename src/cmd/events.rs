@@ -48,10 +48,11 @@ struct MemoryStrain {
 /// Prints the statistics of a container once, or with everything that happens to it.
 pub fn events(root: &StateRoot, id: &Id, args: &Events) -> Result<()> {
     let container = Container::load(root, id)?;
-    let ended =
-        || Error::new(format!("container with id {id} is not running")).kind(Kind::WrongStatus);
-    if let Status::Stopped | Status::Creating = container.status()? {
-        return Err(ended());
+    if let status @ (Status::Stopped | Status::Creating) = container.status()? {
+        // runc's words, which are others here than elsewhere.
+        return Err(Error::new(format!("container with id {id} is not running"))
+            .kind(Kind::WrongStatus)
+            .detail(format!("it is {status}")));
     }
     let Some(cgroup) = container.cgroup()? else {
         let text = format!("container {id} has no cgroup of its own");

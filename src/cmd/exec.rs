@@ -15,7 +15,7 @@ use crate::parent::console::{self, Socket};
 use crate::parent::handover::PidFile;
 use crate::parent::join::{self, Joined, Request};
 use crate::parent::{fds, protect, wait};
-use crate::spec;
+use crate::spec::{self, lenient::near_capability};
 use crate::state::{Container, Id, Status};
 use crate::sys::signal;
 
@@ -47,7 +47,8 @@ pub fn exec(global: &Global, args: &Exec) -> Result<ExitCode> {
         tracing::warn!("{notice}");
     }
     let terminal = process.terminal().unwrap_or(false);
-    console::check(terminal, args.detach, args.console_socket.is_some())?;
+    let socket = args.console_socket.is_some();
+    console::check(terminal, args.detach, socket, "leave the terminal out")?;
     let request = Request {
         container: &container,
         init,
@@ -59,7 +60,7 @@ pub fn exec(global: &Global, args: &Exec) -> Result<ExitCode> {
         pidfd_socket: args.pidfd_socket.as_deref().map(Socket::connect).transpose()?,
         passed: fds::passed(args.preserve_fds)?,
     };
-    let joined = join::exec(&request);
+    let joined = join::exec(&request).map_err(|error| blame(error, args));
     let ours = !args.detach && !terminal;
     let Joined { birth, master } =
         joined.map_err(|error| if ours { error } else { error.aloud() })?;
@@ -69,6 +70,19 @@ pub fn exec(global: &Global, args: &Exec) -> Result<ExitCode> {
     let exit = wait::foreground(birth.pidfd.as_fd(), master, None)?;
     signal::set_mask(birth.mask).doing(|| "restore the signal mask")?;
     Ok(ExitCode::from(exit.code() as u8))
+}
+
+/// Says who asked for what failed: the file given to `--process`, the command line, or else the
+/// configuration that the container was created with.
+fn blame(error: Error, args: &Exec) -> Error {
+    if let Some(path) = &args.process {
+        return error.of_document("process.", &path.display().to_string());
+    }
+    match error.field_of() {
+        Some("process.args") => error.asked_by_command_line(""),
+        Some("process.cwd") if args.cwd.is_some() => error.asked_by_command_line("--cwd"),
+        _ => error,
+    }
 }
 
 /// `[controller:]PATH`; on cgroup v2 there is one tree, so no controller is named.
@@ -99,7 +113,16 @@ fn process(args: &Exec, spec: &Spec) -> Result<(Process, Vec<String>)> {
     }
     process.set_args(Some(args.command.clone())).set_terminal(Some(args.tty));
     if let Some(cwd) = &args.cwd {
+        if !cwd.starts_with('/') {
+            let text = format!("--cwd {cwd:?}: must be an absolute path");
+            return Err(Error::new(text).kind(Kind::Invalid));
+        }
         process.set_cwd(PathBuf::from(cwd));
+    }
+    let names_a_value = |entry: &&String| entry.find('=').is_some_and(|at| at > 0);
+    if let Some(entry) = args.env.iter().find(|entry| !names_a_value(entry)) {
+        let text = format!("--env {entry:?}: must be NAME=value");
+        return Err(Error::new(text).kind(Kind::Invalid));
     }
     let mut env = process.env().clone().unwrap_or_default();
     env.extend(args.env.iter().cloned());
@@ -124,8 +147,8 @@ fn process(args: &Exec, spec: &Spec) -> Result<(Process, Vec<String>)> {
     if let Some(label) = &args.process_label {
         process.set_selinux_label(Some(label.clone()));
     }
-    let notices = add_capabilities(&mut process, &args.cap)?;
-    Ok((process, notices))
+    add_capabilities(&mut process, &args.cap)?;
+    Ok((process, Vec::new()))
 }
 
 /// What a process file says nothing of is as for the container's first process.
@@ -149,10 +172,9 @@ fn inherit(process: &mut Process, first: &Process) {
 
 /// Bounding, effective and permitted, never inheritable (CVE-2022-29162); ambient only
 /// where the configuration has made it inheritable.
-fn add_capabilities(process: &mut Process, names: &[String]) -> Result<Vec<String>> {
-    let mut notices = Vec::new();
+fn add_capabilities(process: &mut Process, names: &[String]) -> Result<()> {
     if names.is_empty() {
-        return Ok(notices);
+        return Ok(());
     }
     let empty = || {
         let mut none = LinuxCapabilities::default();
@@ -164,8 +186,11 @@ fn add_capabilities(process: &mut Process, names: &[String]) -> Result<Vec<Strin
     for name in names {
         let plain = name.strip_prefix("CAP_").unwrap_or_default();
         let Ok(capability) = Capability::from_str(plain) else {
-            notices.push(format!("--cap {name}: unknown capability, not added"));
-            continue;
+            let error = Error::new(format!("--cap {name}: unknown capability")).kind(Kind::Invalid);
+            return Err(match near_capability(name) {
+                Some(near) => error.hint(format!("is {near} meant?")),
+                None => error,
+            });
         };
         let add = |set: &Option<_>| {
             let mut set: std::collections::HashSet<Capability> =
@@ -183,5 +208,5 @@ fn add_capabilities(process: &mut Process, names: &[String]) -> Result<Vec<Strin
         }
     }
     process.set_capabilities(Some(caps));
-    Ok(notices)
+    Ok(())
 }

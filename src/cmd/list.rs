@@ -1,5 +1,7 @@
 //! `rt list`.
 
+use nix::errno::Errno;
+
 use super::print;
 use crate::cli::words::ListFormat;
 use crate::error::{Error, Kind, Result};
@@ -14,15 +16,26 @@ pub fn list(root: &StateRoot, format: ListFormat, quiet: bool) -> Result<()> {
         return print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>());
     }
     let mut found: Vec<(Container, Status)> = Vec::with_capacity(ids.len());
+    let mut failures = Vec::new();
     for id in &ids {
         let loaded = Container::load(root, id)
             .and_then(|container| container.status().map(|status| (container, status)));
         match loaded {
             Ok(one) => found.push(one),
-            // Deleted since we looked, or not yet recorded.
-            Err(error) if error.kind_of() == Kind::NotFound => {}
-            Err(error) => tracing::warn!("{error}"),
+            // No directory: no container.
+            Err(error) if error.errno_of() == Some(Errno::ENOTDIR) => {}
+            // Deleted since we looked; or its creation was interrupted before it was recorded.
+            Err(error) if error.kind_of() == Kind::NotFound && !root.holds(id) => {}
+            Err(error) => failures.push(error),
         }
+    }
+    match failures.as_slice() {
+        // A mistaken --root: what is in there is somebody else's.
+        [_, _, ..] if found.is_empty() => {
+            let count = failures.len();
+            tracing::warn!("none of {count} directories in the state root is a container");
+        }
+        failures => failures.iter().for_each(|error| tracing::warn!("{error}")),
     }
     let states: Vec<OciState<'_>> = found
         .iter()

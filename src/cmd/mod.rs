@@ -41,7 +41,10 @@ pub fn run(cli: Cli) -> ExitCode {
         _ => ExitCode::FAILURE,
     };
     match log::start(&global).and_then(|()| dispatch(&global, verb)) {
-        Ok(code) => code,
+        Ok(code) => {
+            log::succeed();
+            code
+        }
         Err(error) => {
             log::report(&error.within(context));
             failure

@@ -10,6 +10,7 @@ pub fn pause(root: &StateRoot, id: &Id) -> Result<()> {
     let container = Container::load(root, id)?;
     match container.status()? {
         Status::Created | Status::Running => cgroup(&container)?.freeze(true),
+        Status::Paused => Err(not_running(id).detail("it is paused already")),
         status => Err(not_running(id).detail(format!("it is {status}"))),
     }
 }

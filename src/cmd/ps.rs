@@ -1,5 +1,6 @@
 //! `rt ps ID [PS-OPTION...]`.
 
+use std::io::ErrorKind;
 use std::process::{Command, Stdio};
 
 use super::print;
@@ -37,7 +38,13 @@ fn table(options: &[String]) -> Result<String> {
     } else {
         ps.args(options);
     }
-    let output = ps.stdin(Stdio::null()).output().doing(|| "run ps")?;
+    let output = match ps.stdin(Stdio::null()).output() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let text = "ps(1) is not installed on this host (package procps)";
+            return Err(Error::new(text).hint("--format json needs none"));
+        }
+        other => other.doing(|| "run ps")?,
+    };
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

@@ -1,15 +1,19 @@
 //! `rt spec`: a config.json to start from.
 
-use std::fs::OpenOptions;
+use std::ffi::CString;
+use std::fs::{self, File};
 use std::io::Write;
+use std::os::fd::AsRawFd;
 
+use nix::errno::Errno;
 use serde::Serialize;
 
 use super::indented;
 use crate::cli::SPEC_VERSION;
 use crate::cli::args;
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use crate::spec::CONFIG;
+use crate::sys::fs::rename_noreplace;
 
 /// Writes config.json into the bundle; never over another one.
 pub fn spec(args: &args::Spec) -> Result<()> {
@@ -19,16 +23,28 @@ pub fn spec(args: &args::Spec) -> Result<()> {
     }
     let text = indented(&config, "\t")?;
     let path = args.bundle.join(CONFIG);
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create_new(true).open(&path);
-    let mut file = match file {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            let refused = Err::<(), _>(error).doing(|| format!("write {}", path.display()));
-            return refused.map_err(|error| error.hint("remove it first"));
+    let doing = || format!("write {}", path.display());
+    if fs::symlink_metadata(&path).is_ok() {
+        return Err(Error::new(doing()).errno(Errno::EEXIST).hint("remove it first"));
+    }
+    // Under another name first: on a full disk nothing must stay that looks like a configuration.
+    let name = format!(".{CONFIG}.{}", std::process::id());
+    let temporary = args.bundle.join(&name);
+    let written = File::options().write(true).create_new(true).open(&temporary);
+    let written = written.and_then(|mut file| file.write_all(text.as_bytes())).doing(doing);
+    let placed = written.and_then(|()| {
+        let bundle = File::open(&args.bundle).doing(doing)?;
+        let name = CString::new(name).unwrap_or_default();
+        rename_noreplace(bundle.as_raw_fd(), &name, c"config.json").doing(doing)
+    });
+    placed.map_err(|error| {
+        // The first error is the one to tell.
+        let _ = fs::remove_file(&temporary);
+        match error.errno_of() {
+            Some(Errno::EEXIST) => error.hint("remove it first"),
+            _ => error,
         }
-        other => other.doing(|| format!("write {}", path.display()))?,
-    };
-    file.write_all(text.as_bytes()).doing(|| format!("write {}", path.display()))
+    })
 }
 
 #[derive(Serialize)]

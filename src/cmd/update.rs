@@ -95,9 +95,16 @@ fn given(args: &Update) -> Result<LinuxResources> {
         tracing::warn!("Kernel memory settings are ignored and will be removed");
     }
     let options = from_options(args);
-    let Some(path) = &args.resources else { return Ok(options) };
+    let Some(path) = &args.resources else {
+        let schemas = args.l3_cache_schema.is_some() || args.mem_bw_schema.is_some();
+        let kernel = args.kernel_memory.is_some() || args.kernel_memory_tcp.is_some();
+        if options == LinuxResources::default() && !schemas && !kernel {
+            tracing::warn!("nothing to change: no limit is given; see rt update --help");
+        }
+        return Ok(options);
+    };
     if options != LinuxResources::default() {
-        let text = "--resources says all: other options beside it have no meaning";
+        let text = "--resources cannot be combined with other limit options";
         return Err(Error::new(text).kind(Kind::Invalid));
     }
     spec::load_resources(path)

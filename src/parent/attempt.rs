@@ -210,7 +210,7 @@ impl<'a> Attempt<'a> {
                 // The page says so already: the child has looked a moment too early.
                 Event::Appear => birth.answer(None)?,
                 Event::Ready => return self.ready(host),
-                Event::Gone => return Err(Error::new("the child is gone before it was ready")),
+                Event::Gone => return Err(Error::new("the child exited before it was ready")),
             }
         }
     }
@@ -353,7 +353,9 @@ impl<'a> Attempt<'a> {
         let Some(Ok(Some(cgroup))) = cgroup else { return error };
         match stats::memory_events(&cgroup).ok().and_then(|events| events.get("oom_kill").copied())
         {
-            Some(1..) => error.hint("the kernel has killed for want of memory: see memory.limit"),
+            Some(1..) => error.hint(
+                "the OOM killer killed a container process; raise linux.resources.memory.limit",
+            ),
             _ => error,
         }
     }

@@ -20,12 +20,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The kernel takes this much as a whole or not at all.
 const PIECE: usize = 16 << 10;
 
-/// Whether the terminal that the process wants can be given to somebody.
-pub fn check(terminal: bool, detach: bool, socket: bool) -> Result<()> {
+/// Whether the terminal that the process wants can be given to somebody. `otherwise` is how to do
+/// without.
+pub fn check(terminal: bool, detach: bool, socket: bool, otherwise: &str) -> Result<()> {
     let refuse = |what: &str| Err(Error::new(what).kind(Kind::Invalid));
     match (terminal, detach, socket) {
         (true, true, false) => {
-            refuse("cannot allocate tty if rt will detach without setting console socket")
+            let text = "cannot allocate tty if rt will detach without setting console socket";
+            let hint = format!("{otherwise}, or give --console-socket");
+            Err(Error::new(text).kind(Kind::Invalid).hint(hint))
         }
         (false, _, true) | (_, false, true) => {
             refuse("cannot use console socket if rt will not detach or allocate tty")
@@ -76,7 +79,8 @@ impl Socket {
                     io::poll(&mut [], 10).doing(what)?;
                 }
                 Err(Errno::EAGAIN) => {
-                    let text = format!("nobody has accepted for {} s", PATIENCE.as_secs());
+                    let text =
+                        format!("the listener did not accept within {} s", PATIENCE.as_secs());
                     return Err(Error::new(what()).detail(text));
                 }
                 Err(Errno::ECONNREFUSED) => {
@@ -147,7 +151,7 @@ mod tests {
             (false, false, true, false),
         ] {
             let case = format!("{terminal} {detach} {socket}");
-            assert_eq!(check(terminal, detach, socket).is_ok(), fine, "{case}");
+            assert_eq!(check(terminal, detach, socket, "").is_ok(), fine, "{case}");
         }
     }
 

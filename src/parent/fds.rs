@@ -62,8 +62,10 @@ fn decide(
     };
     match listen.checked_add(preserve).filter(|count| *count <= MAX) {
         Some(count) => Ok(Passed { count, env }),
-        None => Err(Error::new(format!("--preserve-fds {preserve}: there cannot be so many"))
-            .kind(Kind::Invalid)),
+        None => Err(Error::new(format!(
+            "--preserve-fds {preserve}: too many descriptors (at most {MAX})"
+        ))
+        .kind(Kind::Invalid)),
     }
 }
 

@@ -28,9 +28,10 @@ use self::console::Socket;
 use self::fds::Passed;
 use self::handover::PidFile;
 use self::notify::Messenger;
-use crate::error::{Doing, Error, Kind, Result};
+use crate::error::{Doing, Result};
 use crate::host::Host;
 use crate::host::cgroup::Tree;
+use crate::plan::field::Field;
 use crate::plan::process::Process;
 use crate::plan::resources::Manager;
 use crate::state::{Container, Id, Record, StateRoot};
@@ -108,19 +109,29 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
         cgroup_root: Path::new(tree.mount),
         notify_socket: own_socket.as_deref().or(request.notify_socket.as_deref()),
     };
-    let (plan, notices) = plan::build(&loaded.spec, &opts)?;
+    let (plan, mut findings) = plan::build(&loaded.spec, &opts);
     let mut plan = ManuallyDrop::new(plan);
+    let process = plan.process.take().unwrap_or_else(|| {
+        // config.md, "Process": required when start is called, and not before.
+        if !request.gate {
+            findings.refuse(&Field::of("process"), "missing: there is nothing to run");
+        }
+        Process::absent()
+    });
+    let process = ManuallyDrop::new(process);
+    let (files, found) = preflight::check(&plan, &process);
+    findings.add(found);
+    // The key that is nearly the right one is the likeliest reason for another error.
+    let notices = findings.into_result().map_err(|error| error.with_notices(&loaded.notices))?;
     for notice in loaded.notices.iter().chain(&notices) {
         tracing::warn!("{notice}");
     }
-    let process = ManuallyDrop::new(match plan.process.take() {
-        Some(process) => process,
-        // config.md, "Process": required when start is called, and not before.
-        None if request.gate => Process::absent(),
-        None => return Err(no_process()),
-    });
-    console::check(process.terminal, request.detach, request.console_socket.is_some())?;
-    let files = preflight::check(&plan, &process)?;
+    console::check(
+        process.terminal,
+        request.detach,
+        request.console_socket.is_some(),
+        "set process.terminal to false in config.json",
+    )?;
 
     // 2  the state directory says what is about to be made, so that delete can find it
     let rootfs = plan.rootfs.path.clone();
@@ -149,8 +160,4 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
 fn keyring_name(id: &Id) -> Result<String> {
     let token = keyring::token().doing(|| "name the session keyring")?;
     Ok(format!("_ses.{id}.{token:016x}"))
-}
-
-fn no_process() -> Error {
-    Error::new("process: missing: there is nothing to run").kind(Kind::Invalid)
 }

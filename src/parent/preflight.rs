@@ -11,7 +11,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::{hooks, listener};
-use crate::error::{Result, errno_text};
+use crate::error::errno_text;
 use crate::host::lsm;
 use crate::plan::Plan;
 use crate::plan::field::Field;
@@ -22,16 +22,24 @@ use crate::plan::notify;
 use crate::plan::process::Process;
 use crate::sys::{fs as files, mem, ns};
 
-/// Looks at everything; the namespace files, which are opened on the way.
-pub fn check(plan: &Plan, process: &Process) -> Result<Vec<OwnedFd>> {
+/// Looks at everything; the namespace files, which are opened on the way, and what was found.
+pub fn check(plan: &Plan, process: &Process) -> (Vec<OwnedFd>, Findings) {
     let mut findings = Findings::default();
     let root = &plan.rootfs.path;
     let joined = plan.namespaces.has(flag::MOUNT) && !plan.namespaces.is_new(flag::MOUNT);
     match fs::metadata(root) {
         // It is looked for in the namespace that is joined.
         _ if joined => {}
+        // It is missing in the configuration, which was said.
+        _ if root.as_os_str().is_empty() => {}
         Ok(metadata) if metadata.is_dir() => {}
-        found => findings.refuse_value(&Field::of("root.path"), root, not_a_directory(found)),
+        found => {
+            let mut reason = not_a_directory(found);
+            if reason.ends_with("(ENOENT)") {
+                reason += "; put a root file system there";
+            }
+            findings.refuse_value(&Field::of("root.path"), root, reason);
+        }
     }
     for mount in &plan.mounts {
         if let What::Bind { source, .. } = &mount.what {
@@ -54,7 +62,7 @@ pub fn check(plan: &Plan, process: &Process) -> Result<Vec<OwnedFd>> {
     security_modules(plan, process, &mut findings);
     let namespaces = plan.namespaces.joined.iter();
     let files = namespaces.filter_map(|joined| open_namespace(joined, &mut findings)).collect();
-    findings.into_result().map(|_| files)
+    (files, findings)
 }
 
 /// One connection is one container, so it is only looked at.

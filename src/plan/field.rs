@@ -17,6 +17,15 @@ enum Path {
     In(Rc<(Field, Part)>),
 }
 
+/// A place in an object or an array.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place<'f> {
+    /// The member of this name.
+    Key(&'f str),
+    /// The element of this number.
+    Index(usize),
+}
+
 #[derive(Debug)]
 enum Part {
     Key(Cow<'static, str>),
@@ -48,6 +57,20 @@ impl Field {
 
     fn part(&self, part: Part) -> Self {
         Field(Path::In(Rc::new((self.clone(), part))))
+    }
+
+    /// The field that this one is in, and which part of it this is; none for a path that was given
+    /// as text.
+    pub fn parent(&self) -> Option<(&Field, Place<'_>)> {
+        let Path::In(below) = &self.0 else { return None };
+        let (parent, part) = &**below;
+        Some((
+            parent,
+            match part {
+                Part::Key(key) => Place::Key(key),
+                Part::Index(index) => Place::Index(*index),
+            },
+        ))
     }
 
     /// Whether this is the whole document, which is not worth printing.

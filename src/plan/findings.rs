@@ -33,6 +33,14 @@ impl Findings {
         self.violations.push(Violation::value(field.clone(), value, reason));
     }
 
+    /// Adds what another look has found of fields with which nothing was wrong so far.
+    pub fn add(&mut self, later: Findings) {
+        let known: Vec<String> = self.violations.iter().map(|v| v.field.to_string()).collect();
+        let new = later.violations.into_iter();
+        self.violations.extend(new.filter(|v| !known.contains(&v.field.to_string())));
+        self.notices.extend(later.notices);
+    }
+
     /// Tells the user something without failing.
     pub fn notice(&mut self, field: &Field, text: impl std::fmt::Display) {
         self.notices.push(format!("{field}: {text}"));

@@ -47,7 +47,6 @@ use self::process::Process;
 use self::resources::{CgroupPlan, Manager};
 use self::rootfs::Rootfs;
 use self::sysctl::Sysctl;
-use crate::error::Result;
 use crate::seccomp::{self, Filter};
 
 /// The longest host name that the kernel takes (`__NEW_UTS_LEN`).
@@ -139,14 +138,11 @@ impl Plan {
     }
 }
 
-/// Reads a whole configuration.
-///
-/// # Errors
-/// Everything that is wrong with it, at once. Warnings come with the plan.
-pub fn build(spec: &Spec, opts: &Opts<'_>) -> Result<(Plan, Vec<String>)> {
+/// Reads a whole configuration; the plan is good where the findings have no violation.
+pub fn build(spec: &Spec, opts: &Opts<'_>) -> (Plan, Findings) {
     let mut findings = Findings::default();
     let plan = read(spec, opts, &mut findings);
-    findings.into_result().map(|notices| (plan, notices))
+    (plan, findings)
 }
 
 fn read(spec: &Spec, opts: &Opts<'_>, findings: &mut Findings) -> Plan {
@@ -293,6 +289,13 @@ fn check_groups(
         if !map.is_empty() && !map.iter().any(inside) {
             let reason = format!("not in linux.{key}Mappings");
             findings.refuse_value(&Field::of("process.user").key(key), id, reason);
+        }
+        let field = Field::of("process.user.additionalGids");
+        for (index, gid) in process.creds.groups.iter().enumerate().filter(|_| key == "gid") {
+            let inside = |m: &namespaces::IdMapping| gid.checked_sub(m.container) < Some(m.size);
+            if !map.is_empty() && !map.iter().any(inside) {
+                findings.refuse_value(&field.at(index), gid, "not in linux.gidMappings");
+            }
         }
         let zero = |m: &namespaces::IdMapping| m.container == 0;
         if !map.is_empty() && !map.iter().any(zero) {

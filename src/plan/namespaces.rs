@@ -200,7 +200,7 @@ fn id_mappings(linux: &Linux, plan: &mut Namespaces, findings: &mut Findings) {
             continue;
         }
         if given.is_empty() {
-            findings.refuse(&field, "missing: a new user namespace needs it");
+            findings.refuse(&field, "required: a new user namespace needs id mappings");
         }
         let map = check_mappings(&field, given, findings);
         if name == "uidMappings" { plan.uid_map = map } else { plan.gid_map = map }
@@ -272,6 +272,10 @@ fn time_offsets(linux: &Linux, plan: &mut Namespaces, findings: &mut Findings) {
             findings.refuse_value(&at.key("nanosecs"), nanosecs, "must be below 1000000000");
         }
         let secs = offset.secs().unwrap_or(0);
+        // KTIME_SEC_MAX of the kernel: of it the sum with the clock may reach the half.
+        if secs.unsigned_abs() > 9_223_372_036 / 2 {
+            findings.refuse_value(&at.key("secs"), secs, "more than the kernel takes (146 years)");
+        }
         plan.time_offsets.extend(format!("{clock} {secs} {nanosecs}\n").into_bytes());
     }
 }

@@ -184,7 +184,7 @@ pub fn init(plan: &Plan, process: &Process, setup: &InitSetup) -> Script {
     };
     privileges(&mut steps, plan, process, &last);
     appear(&mut steps, plan, process, &last);
-    finish(steps, process)
+    finish(steps, plan, process)
 }
 
 /// The steps of a process that joins a container.
@@ -225,15 +225,16 @@ pub fn exec(plan: &Plan, process: &Process, setup: &ExecSetup) -> Script {
     let last = Last { setgroups, gate: None, keep_below, unprivileged: false, cpus, birth };
     privileges(&mut steps, plan, process, &last);
     appear(&mut steps, plan, process, &last);
-    finish(steps, process)
+    finish(steps, plan, process)
 }
 
 fn close_others(steps: &mut Steps, from: u32, keep: Option<RawFd>) {
     steps.push(Op::CloseOthers { from, keep: [keep.unwrap_or(-1), -1] });
 }
 
-fn finish(steps: Steps, process: &Process) -> Script {
+fn finish(steps: Steps, plan: &Plan, process: &Process) -> Script {
     Script {
+        may_look: plan.seccomp.as_ref().is_none_or(Filter::lets_look_at_files),
         steps: steps.0,
         candidates: process.candidates.clone(),
         argv: CArray::new(process.args.clone()),

@@ -86,7 +86,7 @@ mod tests {
             cgroup_root: Path::new("/sys/fs/cgroup"),
             notify_socket: None,
         };
-        build(&spec, &opts).expect("a plan").0.needs_host_tree()
+        build(&spec, &opts).0.needs_host_tree()
     }
 
     fn of_mount(mount: &str) -> Option<&'static str> {

@@ -132,7 +132,7 @@ impl Op {
             Op::BoundingSet(_) => "reduce the bounding set".to_owned(),
             Op::User { uid, gid, groups } => {
                 let groups = groups.as_ref().map_or(0, Vec::len);
-                format!("become user {uid}, group {gid} with {groups} more groups")
+                format!("switch to uid {uid}, gid {gid}, {groups} supplementary groups")
             }
             Op::Home { uid } => format!("find the home of user {uid}"),
             Op::Effective(_) => "raise the effective capabilities".to_owned(),

@@ -120,6 +120,17 @@ impl Filter {
             reach::always(&self.program, &reach::Call { arch: table.audit(), nr, args }, passes)
         })
     }
+
+    /// Whether a process may try to read a file, and lives on if it may not.
+    pub fn lets_look_at_files(&self) -> bool {
+        // Allowed, logged, or refused by an errno (seccomp(2)).
+        let harmless =
+            |word: u32| matches!(word & 0xffff_0000, 0x7fff_0000 | 0x7ffc_0000 | 0x5_0000);
+        ["openat2", "read", "close", "faccessat2"].iter().all(|name| {
+            let answer = self.answer(crate::plan::native_arch(), name);
+            answer.is_some_and(harmless)
+        })
+    }
 }
 
 /// Compiles `linux.seccomp` for a kernel of architecture `native`.

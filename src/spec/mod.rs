@@ -5,17 +5,21 @@
 //!       strict          what must be       path and value
 //!       grammar         forgiven           in every error
 //! ```
+//!
+//! What is ignored is told: the key that is nearly a known one, the section for another platform.
 
 #![forbid(unsafe_code)]
 
-mod lenient;
-mod nearest;
+mod every;
+pub mod lenient;
+pub mod nearest;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod typed;
 mod version;
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, IsTerminal, Read, stdin};
 use std::os::fd::{AsFd, AsRawFd};
@@ -26,6 +30,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use oci_spec::runtime::{LinuxResources, Process, Spec};
 
+use self::lenient::Found;
 use self::tree::Json;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::plan::field::{Field, Violation};
@@ -63,7 +68,16 @@ pub fn load(bundle: &Path) -> Result<Loaded> {
                 format!("JSON specification file config.json not found in {}", bundle.display());
             Error::new(text).errno(Errno::ENOENT).hint("`rt spec` writes one")
         }
-        Some(errno) => Error::new(format!("open the bundle {}", bundle.display())).errno(errno),
+        Some(errno) if bundle.is_dir() => {
+            Error::new(format!("open {}", path.display())).errno(errno)
+        }
+        Some(errno) => {
+            let error = Error::new(format!("open the bundle {}", bundle.display())).errno(errno);
+            match errno {
+                Errno::ENOTDIR => error.hint("give the directory that holds config.json"),
+                _ => error,
+            }
+        }
         None => Error::new(format!("open {}", path.display())).detail(error.to_string()),
     })?;
     let bytes = read(file, &path)?;
@@ -73,15 +87,21 @@ pub fn load(bundle: &Path) -> Result<Loaded> {
 
 /// Decodes a config.json; with the notices.
 pub fn decode(bytes: &[u8]) -> Result<(Spec, Vec<String>)> {
-    let mut notices = Vec::new();
     let mut json = tree::parse(bytes).map_err(|text| invalid(CONFIG, text))?;
-    let refused = |violation| Error::invalid(&[violation]);
-    check_version(&json).map_err(refused)?;
-    check_process(&json).map_err(refused)?;
-    lenient::spec(&mut json, &mut notices);
-    let spec =
-        typed::read(&json, &mut notices).map_err(|violation| refused(in_known_words(violation)))?;
-    Ok((spec, notices))
+    check_version(&json).map_err(|violation| Error::invalid(&[violation]))?;
+    let mut found = Found::default();
+    lenient::spec(&mut json, &mut found);
+    let Found { mut notices, violations } = found;
+    let spec = every::fault(&mut json, bytes.len(), violations, |json| {
+        typed::read(json, &mut notices).map_err(in_known_words)
+    });
+    // A part is read again after a fault.
+    let mut told = BTreeSet::new();
+    notices.retain(|notice| told.insert(notice.clone()));
+    match spec {
+        Ok(spec) => Ok((spec, notices)),
+        Err(violations) => Err(Error::invalid(&violations).with_notices(&notices)),
+    }
 }
 
 /// Adds the words by which callers know these errors of runc.
@@ -99,12 +119,19 @@ fn in_known_words(mut violation: Violation) -> Violation {
 pub fn load_process(path: &Path) -> Result<(Process, Vec<String>)> {
     let bytes = read_given(path)?;
     let name = path.display().to_string();
-    let mut notices = Vec::new();
     let mut json = tree::parse(&bytes).map_err(|text| invalid(&name, text))?;
-    lenient::process(&mut json, &Field::root(), &mut notices);
-    let process = typed::read(&json, &mut notices)
-        .map_err(|violation| invalid(&name, &violation).field(&violation.field))?;
-    Ok((process, notices))
+    let mut found = Found::default();
+    lenient::process(&mut json, &Field::root(), &mut found);
+    let Found { mut notices, violations } = found;
+    let process = match violations.into_iter().next() {
+        Some(violation) => Err(violation),
+        None => typed::read(&json, &mut notices),
+    };
+    let wrong = |violation: Violation| invalid(&name, &violation).field(&violation.field);
+    match process {
+        Ok(process) => Ok((process, notices)),
+        Err(violation) => Err(wrong(violation).with_notices(&notices)),
+    }
 }
 
 /// Reads resources from the file given to `rt update --resources`, or from stdin for `-`.
@@ -137,20 +164,6 @@ fn check_version(json: &Json<'_>) -> Result<(), Violation> {
             None => Ok(()),
         },
         Some(other) => Err(Violation::value(field, format_args!("{other}"), "must be a string")),
-    }
-}
-
-/// A container may be created without a process, but hardly anyone who wrote `Process`
-/// wanted that.
-fn check_process(json: &Json<'_>) -> Result<(), Violation> {
-    let Json::Object(members) = json else { return Ok(()) };
-    let alike = |key: &str| key != "process" && key.eq_ignore_ascii_case("process");
-    match members.iter().find(|(key, _)| alike(key)) {
-        Some((key, _)) if json.get("process").is_none() => {
-            let text = format!("is missing: there is {key:?}, but keys are case-sensitive");
-            Err(Violation::new(Field::of("process"), text))
-        }
-        _ => Ok(()),
     }
 }
 
@@ -200,7 +213,7 @@ fn read_stream(mut file: File, path: &Path) -> Result<Vec<u8>> {
         let timeout = io::timeout_ms((!typed).then_some(left));
         if io::poll(&mut fds, timeout).doing(doing)? == 0 {
             if left.is_zero() && !typed {
-                let text = format!("the pipe has no end after {} s", PATIENCE.as_secs());
+                let text = format!("no end of file on the pipe within {} s", PATIENCE.as_secs());
                 return Err(invalid(text));
             }
             continue;

@@ -2,6 +2,8 @@ use std::path::PathBuf;
 
 use super::*;
 
+mod mutants;
+
 /// A configuration with these members besides the version.
 fn decoded(members: &str) -> (Spec, Vec<String>) {
     decode(format!("{{\"ociVersion\":\"1.3.0\"{members}}}").as_bytes()).expect(members)
@@ -48,10 +50,12 @@ fn a_type_error_has_path_value_and_reason() {
         (user("1e3"), format!("process.user.uid 1000.0: {range}, not this number")),
         (user("4294967296"), format!("process.user.uid 4294967296: {range}")),
         (user("18446744073709551616"), format!("process.user.uid 1.8446744073709552e19: {range}, not this number")),
-        (user("\"0\""), format!("process.user.uid \"0\": {range}, not a string")),
+        (user("\"0\""), "process.user.uid \"0\": must be a number, not a string: 0".into()),
+        (user("\"x\""), "process.user.uid \"x\": must be an integer, not a string".into()),
+        (",\"linux\":{\"resources\":{\"memory\":{\"limit\":\"64M\"}}}".into(), "linux.resources.memory.limit \"64M\": must be a number, not a string: 67108864".into()),
         (user("null"), "process.user.uid: is required and missing".into()),
-        (user("[]"), format!("process.user.uid []: {range}, not an array")),
-        (user("true"), format!("process.user.uid true: {range}, not a boolean")),
+        (user("[]"), "process.user.uid []: must be an integer, not an array".into()),
+        (user("true"), "process.user.uid true: must be an integer, not a boolean".into()),
         (",\"process\":{\"cwd\":\"/\",\"user\":\"1000\"}".into(), "process.user \"1000\": must be an object, not a string".into()),
         (",\"process\":{\"cwd\":\"/\",\"user\":[0,0]}".into(), "process.user [...]: must be an object, not an array".into()),
         (",\"process\":{\"user\":{\"uid\":0,\"gid\":0}}".into(), "process.cwd: is required and missing".into()),
@@ -99,7 +103,7 @@ fn null_is_absent_and_strangers_are_welcome() {
     let (spec, notices) = decoded(
         ",\"process\":null,\"mounts\":null,\"annotations\":null,\"hooks\":{\"poststop\":null},\
          \"linux\":{\"resources\":{\"pids\":{\"limit\":null},\"memory\":null},\"namespaces\":null,\
-         \"newThing\":[1]},\"windows\":3,\"vm\":[],\"uidMappings\":7,\"org.example\":{\"a\":{}}",
+         \"newThing\":[1]},\"windows\":null,\"org.example\":{\"a\":{}}",
     );
     assert!(notices.is_empty(), "{notices:?}");
     assert!(spec.process().is_none() && spec.mounts().is_none() && spec.windows().is_none());
@@ -113,20 +117,88 @@ fn null_is_absent_and_strangers_are_welcome() {
 
 #[test]
 fn near_misses_are_told() {
-    let members =
-        process(",\"noNewPriviledges\":true,\"Args\":[1]") + ",\"Process\":3,\"LINUX\":{}";
+    let members = process(",\"noNewPriviledges\":true,\"command\":[1]")
+        + ",\"namespaces\":3,\"AnnotationS\":{},\"uidMappings\":[]";
     let (_, notices) = decoded(&members);
     assert_eq!(
         notices,
         [
-            "Process: unknown key, ignored; is process meant?",
-            "LINUX: unknown key, ignored; is linux meant?",
+            "uidMappings: unknown key, ignored; is linux.uidMappings meant?",
+            "namespaces: unknown key, ignored; is linux.namespaces meant?",
+            "AnnotationS: unknown key, ignored; is annotations meant?",
             "process.noNewPriviledges: unknown key, ignored; is noNewPrivileges meant?",
-            "process.Args: unknown key, ignored; is args meant?",
+            "process.command: unknown key, ignored; is args meant?",
         ]
     );
-    let error = refused(",\"PROCESS\":{}");
-    assert!(error.contains("keys are case-sensitive"), "{error}");
+}
+
+#[test]
+fn near_misses_are_told_beside_another_error() {
+    for (members, error, hint) in [
+        (",\"root\":{\"rootfs\":\"x\"}", "root.path: is required", "is path meant?"),
+        (",\"process\":{\"workdir\":\"/\"}", "process.cwd: is required", "is cwd meant?"),
+        (&process(",\"arg\":[],\"env\":1"), "process.env 1: must be", "is args meant?"),
+    ] {
+        let text = refused(members);
+        assert!(text.contains(error) && text.contains(hint), "{text}");
+    }
+}
+
+#[test]
+fn every_fault_is_told() {
+    let text = refused(
+        ",\"process\":{\"cwd\":1,\"user\":{\"uid\":-1,\"gid\":0},\"args\":\"sh\",\"Env\":[]},\
+         \"root\":{\"readonly\":1},\"mounts\":[{\"options\":[1]}],\"linux\":{\"namespaces\":7}",
+    );
+    for fault in [
+        "process.Env: must be spelled env",
+        "process.cwd 1: must be a string",
+        "process.user.uid -1: must be",
+        "process.args \"sh\": must be an array",
+        "root.readonly 1: must be a boolean",
+        "root.path: is required",
+        "mounts[0].options[0] 1: must be",
+        "mounts[0].destination: is required",
+        "linux.namespaces 7: must be an array",
+    ] {
+        assert!(text.contains(fault), "{fault}: {text}");
+    }
+    // What a fault leaves behind is not one.
+    assert!(!text.contains("cwd: is required") && !text.contains("uid: is required"), "{text}");
+}
+
+#[test]
+fn pids_without_a_limit_are_told() {
+    let pids = |pids: &str| format!(",\"linux\":{{\"resources\":{{\"pids\":{pids}}}}}");
+    for (given, told) in [
+        ("{}", &[][..]),
+        ("{\"limits\":5}", &["linux.resources.pids.limits: unknown key, ignored; is limit meant?"]),
+        ("{\"max\":5}", &["linux.resources.pids.max: unknown key, ignored; is limit meant?"]),
+        (
+            "{\"x-y\":5}",
+            &["linux.resources.pids[\"x-y\"]: unknown key, ignored; without a limit pids is too"],
+        ),
+    ] {
+        assert_eq!(decoded(&pids(given)).1, told, "{given}");
+    }
+    let text = refused(&pids("{\"Limit\":5}"));
+    assert!(text.contains("pids.Limit: must be spelled limit"), "{text}");
+}
+
+#[test]
+fn an_update_without_a_limit_on_pids_makes_none() {
+    let read = |text: &str| {
+        let mut json = tree::parse(text.as_bytes()).expect(text);
+        lenient::resources(&mut json);
+        typed::read_whole::<LinuxResources>(&json).map_err(|violation| violation.to_string())
+    };
+    for text in ["{\"Pids\":{}}", "{\"pids\":{\"Limit\":null}}", "{\"pids\":{}}"] {
+        assert_eq!(read(text).expect(text).pids(), &None, "{text}");
+    }
+    let pids = read("{\"PIDS\":{\"LIMIT\":5}}").expect("a limit");
+    assert_eq!(pids.pids().as_ref().map(|pids| pids.limit()), Some(5));
+    let error = read("{\"pids\":{\"limits\":5}}").expect_err("unknown");
+    assert_eq!(error, "pids.limits: unknown key; is limit meant?");
 }
 
 #[test]
@@ -137,7 +209,7 @@ fn unknown_capabilities_are_told_and_dropped() {
         notices,
         [
             "process.capabilities: unknown capability \"CAP_NEW\" in bounding, permitted, ignored",
-            "process.capabilities: unknown capability \"cap_chown\" in bounding, ignored",
+            "process.capabilities: unknown capability \"cap_chown\" in bounding, ignored; is CAP_CHOWN meant?",
         ]
     );
     let process = spec.process().as_ref().expect("process");

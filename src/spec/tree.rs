@@ -76,6 +76,11 @@ impl<'a> Object<'a> {
         Some(self.0.remove(index).1)
     }
 
+    /// Keeps the members for which `keep` says so.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str, &Json<'a>) -> bool) {
+        self.0.retain(|(name, value)| keep(name, value));
+    }
+
     /// Gives the member `from` the name `to`.
     pub fn rename(&mut self, from: &str, to: &'static str) {
         for (name, _) in self.0.iter_mut().filter(|(name, _)| name == from) {
@@ -152,9 +157,35 @@ pub fn parse(bytes: &[u8]) -> Result<Json<'_>, String> {
     })?;
     // serde_json ends the recursion at 128 levels, below keys that nobody knows as well.
     let mut reader = serde_json::Deserializer::from_str(text);
-    let tree = Node(At::Root).deserialize(&mut reader).map_err(|error| error.to_string())?;
-    reader.end().map_err(|error| error.to_string())?;
-    Ok(tree)
+    let tree = Node(At::Root).deserialize(&mut reader).and_then(|tree| {
+        reader.end()?;
+        Ok(tree)
+    });
+    tree.map_err(|error| explain(text, &error))
+}
+
+/// Adds the line, and what is usually the reason.
+fn explain(text: &str, error: &serde_json::Error) -> String {
+    /// So much of a line is shown on each side of the place.
+    const SHOWN: usize = 30;
+    if text.trim().is_empty() {
+        return "it is empty".to_owned();
+    }
+    let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let place = error.column().saturating_sub(1);
+    let (before, at) = line.split_at_checked(place).unwrap_or((line, ""));
+    let reason = match at.as_bytes() {
+        [b'/', b'/' | b'*', ..] | [b'#', ..] => "; JSON has no comments",
+        [b',', ..] if before.trim_end().ends_with(',') => "; there are two commas",
+        [b'\'', ..] => "; strings stand between double quotes",
+        _ => "",
+    };
+    let start = before.char_indices().rev().nth(SHOWN).map_or(0, |(start, _)| start);
+    let shown: String = line.get(start..).unwrap_or(line).chars().take(2 * SHOWN).collect();
+    match shown.trim() {
+        "" => format!("{error}{reason}"),
+        shown => format!("{error}{reason}: {shown:?}"),
+    }
 }
 
 /// Reads the value at a place.
@@ -319,8 +350,10 @@ mod tests {
             (b"{\"a\":\"\\ud800\"}", "unexpected end of hex escape"),
             (b"{\"a\":\"\t\"}", "control character"),
             (b"{\"a\":1", "EOF while parsing an object"),
-            (b"", "EOF while parsing a value"),
-            (b"// x\n{}", "expected value"),
+            (b"", "it is empty"),
+            (b" \n ", "it is empty"),
+            (b"// x\n{}", "expected value at line 1 column 1; JSON has no comments: \"// x\""),
+            (b"{\"a\":1,,\"b\":2}", "; there are two commas: \"{\\\"a\\\":1,,"),
         ] {
             let error = refused(bytes);
             assert!(error.contains(text), "{error} / {text}");

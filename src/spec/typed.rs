@@ -17,15 +17,17 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
+use super::lenient::spelled;
 use super::nearest;
 use super::tree::{At, Json, Object};
+use crate::cli::values::Bytes;
 use crate::plan::field::{Field, Violation};
 
 /// What becomes of a key of an object that has no such member.
 #[derive(Clone, Copy)]
 enum Unknown<'p> {
     /// It is ignored, as the specification wants it for config.json. One that is nearly a
-    /// known one becomes a notice.
+    /// known one becomes a notice, and one that differs only in case is an error.
     Ignored(&'p RefCell<Vec<String>>),
     /// It is an error. Case does not count, as it does not for Go.
     Refused,
@@ -95,32 +97,52 @@ impl<'de> Typed<'de, '_> {
         self.place(visitor.visit_map(members))
     }
 
-    fn look_for_unknown(&self, fields: &'static [&'static str]) -> Result<(), Wrong> {
+    /// Looks at the keys that `name` does not have. That the same key has another case counts
+    /// for Go, whose readers most callers know: here it is said, and where the key restricts the
+    /// container, it is an error.
+    fn look_for_unknown(&self, name: &str, fields: &'static [&'static str]) -> Result<(), Wrong> {
         let Json::Object(members) = self.json else { return Ok(()) };
-        let unknown = members.iter().map(|(key, _)| key).filter(|key| !fields.contains(key));
+        let mut unknown = members.iter().map(|(key, _)| key).filter(|key| !fields.contains(key));
         match self.unknown {
             Unknown::Refused => {
-                let refused = |key: &&str| !fields.iter().any(|f| f.eq_ignore_ascii_case(key));
-                let Some(key) = unknown.into_iter().find(refused) else { return Ok(()) };
+                let refused = |key: &&str| nearest::same_but_for_case(key, fields).is_none();
+                let Some(key) = unknown.find(refused) else { return Ok(()) };
                 let reason = match nearest::nearest(key, fields) {
                     Some(field) => format!("unknown key; is {field} meant?"),
                     None => format!("unknown key; there are {}", fields.join(", ")),
                 };
-                Err(Wrong::at(Violation::new(self.at.field().key(key.to_string()), reason)))
+                Err(Wrong::at(Violation::new(self.at.field().key(key.to_owned()), reason)))
             }
             Unknown::Ignored(notices) => {
-                for key in unknown.take(NEAR_MISSES) {
-                    if let Some(field) = nearest::nearest(key, fields) {
-                        notices.borrow_mut().push(format!(
-                            "{}: unknown key, ignored; is {field} meant?",
-                            self.at.field().key(key.to_string())
-                        ));
+                let mut wrong = Ok(());
+                let mut near_misses = 0;
+                for key in unknown {
+                    let field = || self.at.field().key(key.to_owned());
+                    match nearest::same_but_for_case(key, fields) {
+                        Some(same) if !may_be_lost(name, same) => {
+                            let same = spelled(same);
+                            let reason = format!("must be spelled {same}: keys are case-sensitive");
+                            wrong = wrong.and(Err(Wrong::at(Violation::new(field(), reason))));
+                            continue;
+                        }
+                        None if near_misses >= NEAR_MISSES => continue,
+                        _ => {}
+                    }
+                    near_misses += 1;
+                    if let Some(near) = nearest::nearest(key, fields).map(spelled) {
+                        let text = format!("{}: unknown key, ignored; is {near} meant?", field());
+                        notices.borrow_mut().push(text);
                     }
                 }
-                Ok(())
+                wrong
             }
         }
     }
+}
+
+/// Members that change nothing of what the container may do.
+fn may_be_lost(name: &str, key: &str) -> bool {
+    name == "Spec" && matches!(key, "annotations" | "domainname" | "hostname" | "ociVersion")
 }
 
 impl<'de> Deserializer<'de> for Typed<'de, '_> {
@@ -159,13 +181,14 @@ impl<'de> Deserializer<'de> for Typed<'de, '_> {
             let wrong = serde::de::Error::invalid_type(kind(self.json), &"an object");
             return self.place(Err(wrong));
         }
+        self.look_for_unknown(name, fields)?;
+        let value = self.object(visitor, Some(fields))?;
         for key in required(name, self.json) {
             if self.json.get(key).is_none_or(|value| *value == Json::Null) {
                 return self.place(Err(serde::de::Error::missing_field(key)));
             }
         }
-        self.look_for_unknown(fields)?;
-        self.object(visitor, Some(fields))
+        Ok(value)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -332,7 +355,14 @@ impl Wrong {
         match *self.0 {
             What::At(_) => self,
             What::Missing(key) => Wrong::at(Violation::new(value.at.field().key(key), MISSING)),
-            What::Because(reason) => {
+            What::Because(mut reason) => {
+                // Quoted, or with the unit that an option of the command line takes.
+                if let Json::String(text) = value.json
+                    && reason.starts_with("must be an integer")
+                    && let Ok(Bytes(number)) = text.parse()
+                {
+                    reason = format!("must be a number, not a string: {number}");
+                }
                 let found = format_args!("{}", value.json);
                 Wrong::at(Violation::value(value.at.field(), found, reason))
             }
@@ -380,7 +410,13 @@ impl serde::de::Error for Wrong {
             Unexpected::Map => "an object",
             _ => "this",
         };
-        Wrong::because(format!("must be {}, not {found}", plain(expected)))
+        let wanted = plain(expected);
+        // What is no number at all is not out of a range.
+        let wanted = match wanted.strip_prefix("an integer") {
+            Some(_) if found != "this number" => "an integer",
+            _ => &wanted,
+        };
+        Wrong::because(format!("must be {wanted}, not {found}"))
     }
 
     #[cold]
@@ -399,8 +435,9 @@ impl serde::de::Error for Wrong {
     #[inline(never)]
     fn unknown_variant(word: &str, variants: &'static [&'static str]) -> Self {
         let (list, more) = variants.split_at_checked(8).unwrap_or((variants, &[]));
+        let list: Vec<&str> = list.iter().map(|word| spelled(word)).collect();
         let list = list.join(", ") + if more.is_empty() { "" } else { ", ..." };
-        Wrong::because(match nearest::nearest(word, variants) {
+        Wrong::because(match nearest::nearest(word, variants).map(spelled) {
             Some(near) => format!("is unknown; is {near} meant?"),
             None => format!("is unknown; it can be one of {list}"),
         })

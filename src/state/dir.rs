@@ -217,7 +217,7 @@ impl StateDir {
     }
 
     fn write_new(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let doing = || format!("write {name} of container {}", self.id);
+        let doing = || self.writing(name);
         let temporary = temporary(name);
         let flags =
             OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -247,7 +247,15 @@ impl StateDir {
         if renamed.is_err() {
             let _ = self.unlink(&temporary);
         }
-        renamed.doing(|| format!("write {name} of container {}", self.id))
+        renamed.doing(|| self.writing(name))
+    }
+
+    /// With the path: which file system is full, or read-only?
+    fn writing(&self, name: &str) -> String {
+        match root::path_of(&self.dir) {
+            Ok(path) => format!("write {}", path.join(name).display()),
+            Err(_) => format!("write {name} of container {}", self.id),
+        }
     }
 
     fn unlink(&self, name: &str) -> Result<(), Errno> {

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, openat};
-use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::{Id, StateDir};
@@ -65,18 +65,21 @@ impl StateRoot {
     pub fn path_of(&self, id: &Id) -> Result<PathBuf> {
         let doing = || "find the path of the state root";
         let root = self.0.as_ref().ok_or(Errno::ENOENT).doing(doing)?;
-        let link = format!("/proc/self/fd/{}", root.as_raw_fd());
-        Ok(std::fs::read_link(link).doing(doing)?.join(id.as_str()))
+        Ok(path_of(root).doing(doing)?.join(id.as_str()))
     }
 
     /// Makes the directory of a new container and locks it.
     pub fn create(&self, id: &Id) -> Result<StateDir> {
-        let doing = || format!("make the state directory of container {id}");
+        let doing = || match self.path_of(id) {
+            Ok(path) => format!("make the state directory {}", path.display()),
+            Err(_) => format!("make the state directory of container {id}"),
+        };
         let root = self.0.as_ref().ok_or(Errno::ENOENT).doing(doing)?;
         match mkdirat(root, id.as_str(), Mode::from_bits_truncate(0o700)) {
             Err(Errno::EEXIST) => {
                 let text = format!("container with given ID already exists: {id}");
-                return Err(Error::new(text).kind(Kind::Exists));
+                let hint = format!("rt delete {id} removes it when it is stopped");
+                return Err(Error::new(text).kind(Kind::Exists).hint(hint));
             }
             other => other.doing(doing)?,
         }
@@ -90,7 +93,11 @@ impl StateRoot {
 
     /// The directory of a container.
     pub fn open_dir(&self, id: &Id) -> Result<StateDir> {
-        let Some(root) = &self.0 else { return Err(not_found(id)) };
+        let Some(root) = &self.0 else {
+            return Err(
+                not_found(id).hint("there is no state root; --root DIR names another place")
+            );
+        };
         match openat(root, id.as_str(), DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()) {
             Ok(fd) => {
                 let doing = || format!("open the state directory of container {id}");
@@ -98,16 +105,30 @@ impl StateRoot {
                 // What it says is done with our rights: hooks are run, processes killed.
                 if stat.st_uid != nix::unistd::geteuid().as_raw() || stat.st_mode & 0o022 != 0 {
                     let (owner, mode) = (stat.st_uid, stat.st_mode & 0o7777);
-                    return Err(Error::new(doing())
-                        .detail(format!("others may write to it (uid {owner}, mode {mode:04o})")));
+                    let why = match owner == nix::unistd::geteuid().as_raw() {
+                        true => format!("others may write to it (mode {mode:04o})"),
+                        false => format!("it belongs to uid {owner}"),
+                    };
+                    return Err(Error::new(doing()).detail(why));
                 }
                 Ok(StateDir::new(Rc::clone(root), fd, id.clone()))
             }
-            Err(Errno::ENOENT) => Err(not_found(id)),
+            Err(Errno::ENOENT) => Err(match path_of(root) {
+                Ok(path) => not_found(id)
+                    .detail(format!("not in {}", path.display()))
+                    .hint("--root DIR names another place"),
+                Err(_) => not_found(id),
+            }),
             Err(errno) => {
                 Err(errno).doing(|| format!("open the state directory of container {id}"))
             }
         }
+    }
+
+    /// Whether the directory of a container is there.
+    pub fn holds(&self, id: &Id) -> bool {
+        let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+        self.0.as_ref().is_some_and(|root| fstatat(root, id.as_str(), flags).is_ok())
     }
 
     /// The ids of all containers, sorted.
@@ -125,6 +146,11 @@ impl StateRoot {
     pub(super) fn fd(&self) -> Option<&Rc<OwnedFd>> {
         self.0.as_ref()
     }
+}
+
+/// Where an open directory is.
+pub(super) fn path_of(dir: &impl AsRawFd) -> std::io::Result<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", dir.as_raw_fd()))
 }
 
 /// The error for an id that no container has; engines look for the words.

@@ -166,13 +166,23 @@ pub fn cwd_is_inside() -> Result<(), Errno> {
 /// Whether the mount behind `fd` is read-only.
 pub fn is_readonly(fd: RawFd) -> Result<bool, Errno> {
     const ST_RDONLY: i64 = 1;
+    Ok(mount_flags(fd)? & ST_RDONLY != 0)
+}
+
+/// Whether nothing may be executed on the mount behind `fd`.
+pub fn is_noexec(fd: RawFd) -> Result<bool, Errno> {
+    const ST_NOEXEC: i64 = 8;
+    Ok(mount_flags(fd)? & ST_NOEXEC != 0)
+}
+
+fn mount_flags(fd: RawFd) -> Result<i64, Errno> {
     // `f_flags` is private in the libc crate; fstatvfs has the same word.
     let mut stat = MaybeUninit::<libc::statvfs>::zeroed();
     // SAFETY: stat points to enough writable memory.
     check_unit(unsafe { libc::fstatvfs(fd, stat.as_mut_ptr()) }.into())?;
     // SAFETY: zeroed plain data, filled by the call.
     let stat = unsafe { stat.assume_init() };
-    Ok(stat.f_flag as i64 & ST_RDONLY != 0)
+    Ok(stat.f_flag as i64)
 }
 
 fn fstatfs(fd: RawFd) -> Result<libc::statfs, Errno> {

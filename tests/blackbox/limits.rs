@@ -66,7 +66,7 @@ fn a_megabyte_is_enough_to_start(c: &Case) {
 fn a_limit_too_low_to_start_is_named(c: &Case) {
     let mut b = c.bundle();
     b.set("/linux/resources/memory", json!({"limit": 65536, "swap": 65536}));
-    let out = c.create(&b).fails("for want of memory");
+    let out = c.create(&b).fails("raise linux.resources.memory.limit");
     assert_eq!(out.err().lines().count(), 1, "{}", out.err());
     c.nothing_left();
 }

@@ -42,6 +42,7 @@ mod hostile;
 mod killed;
 mod lifecycle;
 mod limits;
+mod messages;
 mod mount_tree;
 mod mounts;
 mod mounts_copyup;
@@ -85,6 +86,7 @@ fn all() -> Vec<support::Test> {
     [
         lifecycle::tests(),
         cli::tests(),
+        messages::tests(),
         engines::tests(),
         examples::tests(),
         process::tests(),

@@ -52,7 +52,9 @@ fn proc_of_the_host_is_bound_in_a_user_namespace(c: &Case) {
     assert!(seen["pid"].as_u64().unwrap() > 1);
     let index = b.config["mounts"].as_array().unwrap().len();
     b.mount("/mnt", "proc", "proc", &["hidepid=2"]);
-    let out = c.create(&b).fails("for want of a pid namespace");
+    let out = c
+        .create(&b)
+        .fails("the host's /proc, which is bound where there is no pid namespace of its own");
     assert!(out.err().contains(&format!("mounts[{index}].options[0]")), "{}", out.err());
 }
 

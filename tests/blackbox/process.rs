@@ -344,7 +344,9 @@ fn execve_error_is_said_once_where_it_belongs(c: &Case) {
     fs::write(b.rootfs("script"), "#!/no/such/interpreter\n").unwrap();
     fs::set_permissions(b.rootfs("script"), fs::Permissions::from_mode(0o755)).unwrap();
     b.args(&["/script"]);
-    let line = "exec /script: no such file or directory\n";
+    let why = ": its interpreter /no/such/interpreter is not in the container";
+    let line = format!("exec /script: no such file or directory{why}\n");
+    let line = line.as_str();
     let log = c.path_str("log");
     let run = ["--log", &log, "--log-format", "json", "run", "-b", &b.save(), ID];
     let out = c.rt(&run).exits(1);
@@ -355,7 +357,7 @@ fn execve_error_is_said_once_where_it_belongs(c: &Case) {
     assert_eq!((out.err().as_str(), out.out().as_str()), ("", line));
     b.set("/process/terminal", json!(false));
     let out = c.rt(&["run", "-d", "-b", &b.save(), ID]).exits(1);
-    let said = format!("rt: run {ID}: exec /script: no such file or directory (ENOENT)\n");
+    let said = format!("rt: run {ID}: exec /script: no such file or directory (ENOENT){why}\n");
     assert_eq!(out.err(), format!("{line}{said}"));
     c.nothing_left();
     let out = c.create(&b).ok();

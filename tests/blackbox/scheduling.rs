@@ -268,9 +268,9 @@ fn exec_affinity_of_a_missing_processor_fails(c: &Case) {
         c.rt(&["exec", "-p", &c.path_str("p.json"), ID])
     };
     for (affinity, text) in [
-        (json!({"initial": "8191"}), "process.execCPUAffinity.initial"),
-        (json!({"final": "8191"}), "process.execCPUAffinity.final"),
-        (json!({"final": "8192"}), "process.execCPUAffinity.final"),
+        (json!({"initial": "8191"}), "(at execCPUAffinity.initial in "),
+        (json!({"final": "8191"}), "execCPUAffinity.final"),
+        (json!({"final": "8192"}), "execCPUAffinity.final"),
         (json!({"final": "2-1"}), "runs backwards"),
         (json!({"final": "a"}), "execCPUAffinity"),
     ] {

@@ -40,7 +40,7 @@ impl Failure {
                 let error = Error::new(doing).detail(format!("systemd says: {text} ({name})"));
                 match name.rsplit('.').next() {
                     Some("AccessDenied" | "InteractiveAuthorizationRequired") => {
-                        error.hint("only root may ask this of the machine's systemd")
+                        error.hint("this request to the system manager needs root")
                     }
                     Some("ServiceUnknown" | "NameHasNoOwner") => error.hint(
                         "systemd is not on this bus: see DBUS_SESSION_BUS_ADDRESS and \

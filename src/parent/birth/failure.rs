@@ -11,6 +11,8 @@ use crate::error::{Error, errno_text};
 use crate::host::mounts;
 use crate::plan::field::Field;
 use crate::plan::namespaces::flag;
+use crate::plan::options;
+use crate::spec::nearest::nearest;
 use crate::sync::Frame;
 use crate::sys::pidfd::{self, Exit};
 
@@ -53,7 +55,7 @@ impl Birth {
             _ => "is gone".to_owned(),
         };
         let step = self.script.describe(index);
-        Error::new(format!("{step}: container init {how} meanwhile"))
+        Error::new(format!("{step}: container init {how} during this step"))
             .step(self.script.name(index))
             .field(&self.script.field(index, Call::None, usize::MAX))
     }
@@ -67,11 +69,13 @@ impl Birth {
     pub(super) fn failure(&self, frame: Frame, text: &[u8]) -> Error {
         let (index, errno) = (self.step(), Errno::from_raw(frame.errno));
         let call = Call::from_byte(frame.call);
-        if call == Call::Lookup {
-            return self.not_found(errno);
-        }
-        if call == Call::Exec {
-            return self.not_executed(errno, frame.arg == 1).step(self.script.name(index));
+        if let Call::Lookup | Call::Exec = call {
+            let error = match call {
+                Call::Lookup => self.not_found(errno),
+                _ => self.not_executed(errno, frame.arg == 1).step(self.script.name(index)),
+            };
+            let why = String::from_utf8_lossy(text);
+            return if why.is_empty() { error } else { error.detail(why) };
         }
         let mut what = self.script.describe(index);
         if !call.describe().is_empty() {
@@ -89,6 +93,14 @@ impl Birth {
             (call, errno, self.script.op(index))
         {
             return error.hint(mounts::too_revealing(&mount.shown_source()));
+        }
+        if let (Some(Op::WriteProc { path, .. }), Errno::ENOENT) = (self.script.op(index), errno)
+            && path.as_c_str() == c"self/attr/apparmor/exec"
+        {
+            return error.hint("AppArmor is not enabled on this host");
+        }
+        if let Some(near) = near_option(&text) {
+            return error.hint(format!("is {near} meant?"));
         }
         match hint(call, errno, self.script.name(index)) {
             Some(hint) => error.hint(hint),
@@ -129,6 +141,14 @@ impl Birth {
     }
 }
 
+/// The mount option that is nearest to the one that the kernel does not know.
+fn near_option(said: &str) -> Option<String> {
+    let unknown = said.split("Unknown parameter '").nth(1)?.split('\'').next()?;
+    let words = options::words();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    nearest(unknown, &words).map(str::to_owned)
+}
+
 /// What the person can do, where it is known.
 fn hint(call: Call, errno: Errno, step: &str) -> Option<&'static str> {
     match (step, call, errno) {
@@ -152,6 +172,9 @@ fn hint(call: Call, errno: Errno, step: &str) -> Option<&'static str> {
             "the links form a loop; or this is proc or sysfs, which must be mounted on \
              ordinary directory, without a link on the way",
         ),
+        ("devices" | "device-links", Call::OpenTarget, Errno::ELOOP) => {
+            Some("/dev of the container must be a directory, and nothing in it a link to a device")
+        }
         ("console", Call::NotDevpts, _) => Some("mount a devpts at /dev/pts"),
         ("user", _, Errno::EPERM) => {
             Some("the user namespace forbids setgroups(2), or lacks the ids")

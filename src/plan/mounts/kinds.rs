@@ -64,14 +64,14 @@ impl Planner<'_> {
             // Without namespaces of its own, a user namespace may not make these (the
             // kernel asks who owns the network or pid namespace): the host's are bound.
             "sysfs" if own(flag::USER) && !own(flag::NET) => {
-                read.refuse_parameters(
-                    "the host's /sys, for want of a network namespace",
-                    findings,
-                );
+                read.refuse_parameters("the host's /sys, which is bound where there is no network namespace of its own", findings);
                 Some(What::Bind { source: c"/sys".to_owned(), recursive: true })
             }
             "proc" if own(flag::USER) && !own(flag::PID) => {
-                read.refuse_parameters("the host's /proc, for want of a pid namespace", findings);
+                read.refuse_parameters(
+                    "the host's /proc, which is bound where there is no pid namespace of its own",
+                    findings,
+                );
                 Some(What::Bind { source: c"/proc".to_owned(), recursive: true })
             }
             "mqueue" if own(flag::USER) && !own(flag::IPC) => {

@@ -80,9 +80,14 @@ fn keys_twice_or_in_another_case(c: &Case) {
     let inner = good.replacen("\"cwd\":", "\"cwd\": \"/tmp\", \"cwd\":", 1);
     text(c, 5, inner.as_bytes(), Refuse("process", "cwd"));
     let other = good.replacen('{', "{\"Process\": {\"args\": [\"/bin/false\"]},", 1);
-    text(c, 6, other.as_bytes(), Accept);
+    text(c, 6, other.as_bytes(), Refuse("Process", "must be spelled process"));
     text(c, 7, good.replace("\"process\"", "\"PROCESS\"").as_bytes(), Refuse("process", ""));
-    text(c, 7, good.replace("\"args\"", "\"ARGS\"").as_bytes(), Refuse("process.args", ""));
+    text(
+        c,
+        7,
+        good.replace("\"args\"", "\"ARGS\"").as_bytes(),
+        Refuse("process.ARGS", "spelled args"),
+    );
 }
 
 fn depth_is_bounded(c: &Case) {
