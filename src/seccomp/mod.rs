@@ -8,11 +8,7 @@
 mod arch;
 mod args;
 mod compile;
-#[cfg(test)]
-mod differential;
 mod emit;
-#[cfg(test)]
-mod interpreter;
 mod ir;
 mod names;
 
@@ -21,6 +17,7 @@ use std::path::PathBuf;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag};
 use seccompiler::{BpfProgram, TargetArch};
 
+pub use self::arch::NATIVE;
 use crate::plan::field::{Field, Violation};
 
 /// What `linux.seccomp.defaultAction` and `syscalls[].action` may be.
@@ -104,6 +101,18 @@ impl Filter {
         let table = arch::tables(native, &[])[0];
         emit::constant(&self.program, table.audit(), table.number(name)?)
     }
+}
+
+/// Whether a call that is answered with this word fails for certain: a tracer or an agent may let it
+/// pass.
+pub fn refuses(word: u32) -> bool {
+    !matches!(
+        word & libc::SECCOMP_RET_ACTION_FULL,
+        libc::SECCOMP_RET_ALLOW
+            | libc::SECCOMP_RET_LOG
+            | libc::SECCOMP_RET_TRACE
+            | libc::SECCOMP_RET_USER_NOTIF
+    )
 }
 
 /// Compiles `linux.seccomp` for a kernel of architecture `native`.
