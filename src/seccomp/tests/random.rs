@@ -164,7 +164,7 @@ impl Shape<'_> {
 fn action(random: &mut Random, rule: &mut Value, action: &str, errno: &str) {
     let names = ["ALLOW", "ALLOW", "KILL", "KILL_PROCESS", "TRAP", "LOG", "NOTIFY"];
     let (name, errnos): (_, &[u32]) = match random.below(8) {
-        0..3 => ("ERRNO", &[0, 1, 22, 38, 4095]),
+        0..3 => ("ERRNO", &[0, 1, 22, 38, 4094]),
         3 => ("TRACE", &[0, 1, 4096, 0xffff]),
         _ => (random.one(&names), &[]),
     };
