@@ -32,7 +32,6 @@ use std::path::Path;
 use std::rc::Rc;
 
 use oci_spec::runtime::Spec;
-use seccompiler::TargetArch;
 
 use self::delegation::Delegation;
 use self::devices::Device;
@@ -232,22 +231,12 @@ fn host_name(
     Some(findings.c_string(&field, name))
 }
 
-/// The architecture whose system calls this program makes.
-pub fn native_arch() -> TargetArch {
-    if cfg!(target_arch = "aarch64") { TargetArch::aarch64 } else { TargetArch::x86_64 }
-}
-
 /// Compiles `linux.seccomp`.
 pub fn seccomp_filter(spec: &Spec, findings: &mut Findings) -> Option<Filter> {
     let profile = spec.linux().as_ref()?.seccomp().as_ref()?;
-    match seccomp::compile(profile, native_arch(), &mut findings.notices) {
+    match seccomp::compile(profile, seccomp::NATIVE, &mut findings.notices) {
         Ok(filter) => {
-            // SECCOMP_RET_ALLOW and SECCOMP_RET_LOG: everything else stops the call, except
-            // that a tracer or an agent may let it pass.
-            let refused = |word: u32| {
-                !matches!(word & 0xffff_0000, 0x7fff_0000 | 0x7ffc_0000 | 0x7ff0_0000 | 0x7fc0_0000)
-            };
-            if filter.answer(native_arch(), "execve").is_some_and(refused) {
+            if filter.answer(seccomp::NATIVE, "execve").is_some_and(seccomp::refuses) {
                 let reason = "refuses execve, by which the runtime starts the program";
                 findings.refuse(&Field::of("linux.seccomp"), reason);
             }

@@ -80,7 +80,9 @@ table! {
     ]
 }
 
-/// Calls that exist on x86_64 but not on x32 (syscall_64.tbl, ABI "64" without an x32 row).
+/// Calls that exist on x86_64 but not on x32 (syscall_64.tbl, ABI "64" without an x32 row). When in
+/// doubt a call is not listed here: a rule for a call that does not exist does no harm, a deny list
+/// without it would have a hole.
 const X32_ABSENT: &[&str] = &[
     "_sysctl",
     "create_module",
@@ -88,12 +90,9 @@ const X32_ABSENT: &[&str] = &[
     "epoll_wait_old",
     "get_kernel_syms",
     "get_thread_area",
-    "map_shadow_stack",
     "nfsservctl",
     "query_module",
     "set_thread_area",
-    "uprobe",
-    "uretprobe",
     "uselib",
     "vserver",
 ];
@@ -233,6 +232,22 @@ impl Table {
     }
 }
 
+/// The architecture whose system calls this program makes: its own.
+pub const NATIVE: TargetArch = match named(std::env::consts::ARCH.as_bytes()) {
+    Some(native) => native,
+    None => panic!("the system calls of this architecture are not known to rt"),
+};
+
+/// `target_arch` of the compiler.
+const fn named(target: &[u8]) -> Option<TargetArch> {
+    match target {
+        b"x86_64" => Some(TargetArch::x86_64),
+        b"aarch64" => Some(TargetArch::aarch64),
+        b"riscv64" => Some(TargetArch::riscv64),
+        _ => None,
+    }
+}
+
 /// Whether any architecture has a call of this name.
 pub fn exists(name: &str) -> bool {
     Table::ALL.iter().any(|table| table.number(name).is_some() || table.multiplexed(name).is_some())
@@ -286,6 +301,9 @@ mod tests {
             (Table::X32, "read", Some(X32_BIT)),
             (Table::X32, "execve", Some(X32_BIT | 520)),
             (Table::X32, "uselib", None),
+            (Table::X32, "map_shadow_stack", Some(X32_BIT | 453)),
+            (Table::X32, "uretprobe", Some(X32_BIT | 335)),
+            (Table::X32, "uprobe", Some(X32_BIT | 336)),
             (Table::X32, "mseal", Some(X32_BIT | 462)),
             (Table::X86, "read", Some(3)),
             (Table::X86, "accept", None),
@@ -301,6 +319,21 @@ mod tests {
         for (table, name, number) in cases {
             assert_eq!(table.number(name), number, "{name} on {table:?}");
         }
+    }
+
+    /// What uname(2) would say is not asked: a filter is for the program that is running.
+    #[test]
+    fn the_native_table_is_that_of_the_target() {
+        let native = |target: &str| named(target.as_bytes()).map(|native| tables(native, &[]));
+        assert_eq!(native("x86_64"), Some(vec![Table::X86_64]));
+        assert_eq!(native("aarch64"), Some(vec![Table::Aarch64]));
+        assert_eq!(native("riscv64"), Some(vec![Table::Riscv64]));
+        for unknown in ["x86", "arm", "riscv32", "powerpc64", "s390x", "loongarch64", ""] {
+            assert_eq!(native(unknown), None, "{unknown}");
+        }
+        assert_eq!(named(std::env::consts::ARCH.as_bytes()), Some(NATIVE));
+        let getpid = tables(NATIVE, &[])[0].number("getpid").map(libc::c_long::from);
+        assert_eq!(getpid, Some(libc::SYS_getpid));
     }
 
     #[test]

@@ -8,18 +8,65 @@ use super::ir::{Condition, Ir};
 /// `seccomp_data.args` (linux/seccomp.h).
 const ARGS: u32 = 16;
 
+/// In which order the halves of 64-bit arguments are tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// The fewest instructions to run: the low half first, which tells most values apart.
+    Flat,
+    /// The fewest in the program: first whether all upper halves are 0. What is left then is
+    /// mostly the same code as for the 32-bit tables.
+    Shared,
+}
+
 /// Tries rules in order; the first whose conditions all hold is applied.
-pub fn rules(emitter: &mut Emitter, ir: &Ir, rules: &[u32], narrow: bool) -> Target {
+pub fn rules(
+    emitter: &mut Emitter,
+    ir: &Ir,
+    rules: &[u32],
+    narrow: bool,
+    layout: Layout,
+) -> Target {
     let mut facts = Vec::new();
+    if narrow || layout == Layout::Flat {
+        return first_match(emitter, ir, rules, narrow, &mut facts);
+    }
+    for rule in rules {
+        for condition in ir.conditions(ir.rules[*rule as usize]) {
+            let upper = Word { mask: u32::MAX, ..word(condition, 1) };
+            let counts = word(condition, 1).mask != 0;
+            if counts && facts.iter().all(|fact: &Fact| fact.word != upper) {
+                facts.push(fact(upper, Test::Eq, 0, true));
+            }
+        }
+    }
+    let mut target = first_match(emitter, ir, rules, narrow, &mut facts);
+    while let Some(zero) = facts.pop() {
+        facts.push(Fact { holds: false, ..zero });
+        let other = first_match(emitter, ir, rules, narrow, &mut facts);
+        facts.pop();
+        target = emitter.test(zero.word, zero.test, zero.k, target, other, &mut facts);
+    }
+    target
+}
+
+/// The same, where `facts` are known.
+fn first_match(
+    emitter: &mut Emitter,
+    ir: &Ir,
+    rules: &[u32],
+    narrow: bool,
+    facts: &mut Vec<Fact>,
+) -> Target {
+    let known_before = facts.len();
     let mut next = Target::Return(ir.default);
     for rule in rules.iter().rev() {
         let rule = ir.rules[*rule as usize];
         let conditions = ir.conditions(rule);
         let mut matched = Target::Return(rule.word);
         for (index, condition) in conditions.iter().enumerate().rev() {
-            facts.clear();
-            conditions[..index].iter().for_each(|earlier| known(&mut facts, earlier, narrow));
-            matched = check(emitter, condition, narrow, matched, next, &mut facts);
+            conditions[..index].iter().for_each(|earlier| known(facts, earlier, narrow));
+            matched = check(emitter, condition, narrow, matched, next, facts);
+            facts.truncate(known_before);
         }
         next = matched;
     }
@@ -102,7 +149,7 @@ fn above(
     test(emitter, upper, Test::Gt, high, yes, same, facts)
 }
 
-/// Loads a word and compares it, unless the outcome is certain.
+/// Compares a word, unless the outcome is certain.
 fn test(
     emitter: &mut Emitter,
     word: Word,
@@ -122,32 +169,9 @@ fn test(
     {
         let whole = Word { mask: u32::MAX, ..word };
         let (yes, no) = if k == 0 { (no, yes) } else { (yes, no) };
-        return load_and_branch(emitter, whole, Test::Set, word.mask, yes, no, facts);
+        return emitter.test(whole, Test::Set, word.mask, yes, no, facts);
     }
-    load_and_branch(emitter, word, test, k, yes, no, facts)
-}
-
-fn load_and_branch(
-    emitter: &mut Emitter,
-    word: Word,
-    test: Test,
-    k: u32,
-    yes: Target,
-    no: Target,
-    facts: &mut Vec<Fact>,
-) -> Target {
-    let mut follow = |target, holds| {
-        facts.push(fact(word, test, k, holds));
-        let target = emitter.thread(target, word, facts);
-        facts.pop();
-        target
-    };
-    let (yes, no) = (follow(yes, true), follow(no, false));
-    if yes == no {
-        return yes;
-    }
-    let branch = emitter.branch(test, k, yes, no);
-    emitter.load(word, branch)
+    emitter.test(word, test, k, yes, no, facts)
 }
 
 /// The outcome of a test that does not depend on the argument.

@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 use seccompiler::BpfProgram;
 
 use super::arch::{Table, X32_BIT};
-use super::args;
-use super::emit::{ARCH, Emitter, NR, Target, Test};
+use super::args::{self, Layout};
+use super::emit::{ARCH, Emitter, Loaded, NR, Target, Test};
 use super::ir::{Ir, Section, severity};
 
 /// `BPF_MAXINSNS` (linux/bpf_common.h).
@@ -26,11 +26,21 @@ struct Span {
     leaf: Leaf,
 }
 
-/// Generates the program.
+/// Generates the program: the fast one, or if the kernel does not take it the shorter one.
 pub fn program(ir: &Ir) -> BpfProgram {
+    let program = generate(ir, Layout::Flat);
+    if program.len() <= MAX_INSTRUCTIONS {
+        return program;
+    }
+    let shared = generate(ir, Layout::Shared);
+    if shared.len() < program.len() { shared } else { program }
+}
+
+/// Generates the program in one of its forms.
+pub fn generate(ir: &Ir, layout: Layout) -> BpfProgram {
     let mut emitter = Emitter::new(1024);
     let mut spans = Vec::with_capacity(512);
-    let mut next = Target::Return(libc::SECCOMP_RET_KILL_PROCESS);
+    let mut next = Target::Return(libc::SECCOMP_RET_KILL_PROCESS).with(ARCH);
     let mut sections = ir.sections.as_slice();
     // From the last architecture to the native one, whose code so comes first.
     while let Some((last, before)) = sections.split_last() {
@@ -47,12 +57,11 @@ pub fn program(ir: &Ir) -> BpfProgram {
                 add_foreign_x32(&mut spans, ir);
             }
         }
-        let tree = Tree::new(&mut emitter, ir, &spans).emit(0, spans.len());
-        let numbers = emitter.load(NR, tree);
-        next = emitter.branch(Test::Eq, last.table.audit(), numbers, next);
+        let tree = Tree::new(&mut emitter, ir, &spans, layout).emit(0, spans.len());
+        let numbers = emitter.load(tree).with(ARCH);
+        next = emitter.branch(ARCH, Test::Eq, last.table.audit(), numbers, next);
     }
-    emitter.load(ARCH, next);
-    emitter.finish()
+    emitter.finish(next)
 }
 
 /// Without x32 in the profile its calls are of a wrong architecture, as for libseccomp. A tracer
@@ -121,12 +130,13 @@ struct Tree<'a> {
     emitter: &'a mut Emitter,
     ir: &'a Ir,
     spans: &'a [Span],
+    layout: Layout,
     /// The weight of all spans before each, and of all.
     before: Vec<u32>,
 }
 
 impl<'a> Tree<'a> {
-    fn new(emitter: &'a mut Emitter, ir: &'a Ir, spans: &'a [Span]) -> Self {
+    fn new(emitter: &'a mut Emitter, ir: &'a Ir, spans: &'a [Span], layout: Layout) -> Self {
         let mut before = Vec::with_capacity(spans.len() + 1);
         let mut sum = 0;
         for span in spans {
@@ -134,21 +144,24 @@ impl<'a> Tree<'a> {
             sum += span.weight();
         }
         before.push(sum);
-        Tree { emitter, ir, spans, before }
+        Tree { emitter, ir, spans, layout, before }
     }
 
     /// The code for the spans `from..to`.
-    fn emit(&mut self, from: usize, to: usize) -> Target {
+    fn emit(&mut self, from: usize, to: usize) -> Loaded {
         if to - from == 1 {
-            return match &self.spans[from].leaf {
+            let target = match &self.spans[from].leaf {
                 Leaf::Return(word) => Target::Return(*word),
-                Leaf::Rules { rules, narrow } => args::rules(self.emitter, self.ir, rules, *narrow),
+                Leaf::Rules { rules, narrow } => {
+                    args::rules(self.emitter, self.ir, rules, *narrow, self.layout)
+                }
             };
+            return target.with(NR);
         }
         let middle = self.middle(from, to);
         let above = self.emit(middle, to);
         let below = self.emit(from, middle);
-        self.emitter.branch(Test::Ge, self.spans[middle].start, above, below)
+        self.emitter.branch(NR, Test::Ge, self.spans[middle].start, above, below)
     }
 
     /// Where the weights on both sides are closest to each other.

@@ -1,5 +1,7 @@
 //! Instructions written from the last to the first, so that each jump knows its target.
 
+use std::collections::BTreeMap;
+
 use seccompiler::{BpfProgram, sock_filter};
 
 // linux/bpf_common.h
@@ -13,7 +15,7 @@ const JMP_CLASS: u16 = 0x05;
 const MAX_THREAD: usize = 256;
 
 /// A comparison of the accumulator with a constant, unsigned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u16)]
 pub enum Test {
     /// Equal.
@@ -26,8 +28,8 @@ pub enum Test {
     Set = 0x45,
 }
 
-/// Where to go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where to go on, whatever the accumulator holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
     /// Return this word.
     Return(u32),
@@ -36,12 +38,27 @@ pub enum Target {
 }
 
 /// What the accumulator holds: these bits of the word at this offset in `seccomp_data`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Word {
     /// Offset in `seccomp_data`.
     pub offset: u32,
     /// Which bits.
     pub mask: u32,
+}
+
+/// Where to go on with a word in the accumulator. Only `Emitter::load` makes a target of it again,
+/// so that no code is reached without the word that it compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loaded {
+    word: Word,
+    target: Target,
+}
+
+impl Target {
+    /// The same place, reached with `word` in the accumulator, which it does not need.
+    pub fn with(self, word: Word) -> Loaded {
+        Loaded { word, target: self }
+    }
 }
 
 /// `seccomp_data.nr`.
@@ -68,39 +85,87 @@ pub struct Emitter {
     reversed: Vec<sock_filter>,
     /// The nearest instruction for each word returned.
     returns: Vec<(u32, usize)>,
+    /// Tests of arguments: the tables of one profile, and its rules, often have the same.
+    tests: BTreeMap<(Word, Test, u32, Target, Target), Target>,
 }
 
 impl Emitter {
     /// With room for `capacity` instructions.
     pub fn new(capacity: usize) -> Self {
-        Emitter { reversed: Vec::with_capacity(capacity), returns: Vec::with_capacity(8) }
+        Emitter {
+            reversed: Vec::with_capacity(capacity),
+            returns: Vec::with_capacity(8),
+            tests: BTreeMap::new(),
+        }
     }
 
-    /// The program, first instruction first.
-    pub fn finish(mut self) -> BpfProgram {
+    /// The program that begins at `first`, first instruction first.
+    pub fn finish(mut self, first: Loaded) -> BpfProgram {
+        let first = self.load(first);
+        self.fall_through(first);
         self.reversed.reverse();
         self.reversed
     }
 
-    /// Loads a word of `seccomp_data` and goes on at `next`.
-    pub fn load(&mut self, word: Word, next: Target) -> Target {
-        self.fall_through(next);
+    /// Loads the word that `next` expects, unless it compares nothing before it loads another.
+    pub fn load(&mut self, next: Loaded) -> Target {
+        let Loaded { word, target } = next;
+        if !self.compares(target) {
+            return target;
+        }
+        self.fall_through(target);
         if word.mask != u32::MAX {
             self.push(AND_K, word.mask, 0, 0);
         }
         Target::Code(self.push(LD_W_ABS, word.offset, 0, 0))
     }
 
-    /// Compares the accumulator.
-    pub fn branch(&mut self, test: Test, k: u32, yes: Target, no: Target) -> Target {
+    /// Compares `word`, which is in the accumulator.
+    pub fn branch(&mut self, word: Word, test: Test, k: u32, yes: Loaded, no: Loaded) -> Loaded {
+        debug_assert_eq!((yes.word, no.word), (word, word));
         if yes == no {
             return yes;
         }
         // Offsets have 8 bits. The second call may add one instruction, which the first allows for.
-        let no = self.near(no, 254);
-        let yes = self.near(yes, 255);
+        let no = self.near(no.target, 254);
+        let yes = self.near(yes.target, 255);
         let offset = |place: usize| (self.reversed.len() - place - 1) as u8;
-        Target::Code(self.push(test as u16, k, offset(yes), offset(no)))
+        let place = self.push(test as u16, k, offset(yes), offset(no));
+        Loaded { word, target: Target::Code(place) }
+    }
+
+    /// Loads `word` and compares it, unless the facts tell the outcome. With them, and the outcome of
+    /// this test, the way on is shortened.
+    pub fn test(
+        &mut self,
+        word: Word,
+        test: Test,
+        k: u32,
+        yes: Target,
+        no: Target,
+        facts: &mut Vec<Fact>,
+    ) -> Target {
+        if yes == no {
+            return yes;
+        }
+        if let Some(holds) = decide(word, test as u16, k, facts) {
+            return if holds { yes } else { no };
+        }
+        let mut follow = |target, holds| {
+            facts.push(Fact { word, test, k, holds });
+            let loaded = self.thread(target, word, facts);
+            facts.pop();
+            loaded
+        };
+        let (yes, no) = (follow(yes, true), follow(no, false));
+        let key = (word, test, k, yes.target, no.target);
+        if let Some(known) = self.tests.get(&key) {
+            return *known;
+        }
+        let branch = self.branch(word, test, k, yes, no);
+        let target = self.load(branch);
+        self.tests.insert(key, target);
+        target
     }
 
     /// The place of `target`, or of a detour to it, at most `limit` instructions away.
@@ -138,17 +203,29 @@ impl Emitter {
         }
     }
 
+    /// Whether the code at `target` uses what the accumulator holds.
+    fn compares(&self, target: Target) -> bool {
+        let Target::Code(mut place) = target else { return false };
+        while self.reversed[place].code == JA {
+            place -= 1 + self.reversed[place].k as usize;
+        }
+        !matches!(self.reversed[place].code, LD_W_ABS | RET_K)
+    }
+
     /// Follows `target` as far as its course is certain: with `held` in the accumulator, loads of
     /// the same are not repeated, and tests whose outcome the facts tell are not made again.
-    pub fn thread(&self, target: Target, held: Word, facts: &[Fact]) -> Target {
-        let Target::Code(mut place) = target else { return target };
+    fn thread(&self, target: Target, held: Word, facts: &[Fact]) -> Loaded {
+        let mut best = target.with(held);
+        let Target::Code(mut place) = target else { return best };
         let mut would_hold = held;
-        let mut best = target;
         // Bounded, so that thousands of rules for one call cost no quadratic time.
         for _ in 0..MAX_THREAD {
             let instruction = &self.reversed[place];
+            if would_hold == held || instruction.code == LD_W_ABS {
+                best.target = Target::Code(place);
+            }
             match instruction.code {
-                RET_K => return Target::Return(instruction.k),
+                RET_K => return Target::Return(instruction.k).with(held),
                 LD_W_ABS => {
                     would_hold = Word { offset: instruction.k, mask: u32::MAX };
                     place -= 1;
@@ -166,9 +243,6 @@ impl Emitter {
                     let offset = if holds { instruction.jt } else { instruction.jf };
                     place -= 1 + usize::from(offset);
                 }
-            }
-            if would_hold == held {
-                best = Target::Code(place);
             }
         }
         best

@@ -10,7 +10,7 @@ use seccompiler::TargetArch;
 use super::arch::{self, Multiplexed, Table};
 use crate::plan::field::{Field, Violation};
 
-/// The largest errno that the kernel passes on (`MAX_ERRNO`, linux/err.h).
+/// The largest errno that a system call can fail with (`MAX_ERRNO`, linux/err.h).
 const MAX_ERRNO: u32 = 4095;
 
 /// A profile, ready for code generation.
@@ -243,14 +243,17 @@ fn word(
     field: impl Fn() -> Field,
 ) -> u32 {
     use LinuxSeccompAction::*;
-    let takes_errno = matches!(action, ScmpActErrno | ScmpActTrace);
     if let Some(errno) = errno {
-        if !takes_errno {
-            violations.push(Violation::value(field(), errno, format!("{action} takes no errno")));
-        } else if errno > MAX_ERRNO {
-            let reason = format!("an errno is at most {MAX_ERRNO}");
-            violations.push(Violation::value(field(), errno, reason));
-        }
+        let reason = match action {
+            ScmpActErrno if errno > MAX_ERRNO => Some(format!("an errno is at most {MAX_ERRNO}")),
+            // Any message to the tracer, who reads it by PTRACE_GETEVENTMSG.
+            ScmpActTrace if errno > libc::SECCOMP_RET_DATA => {
+                Some(format!("a tracer is told at most {}", libc::SECCOMP_RET_DATA))
+            }
+            ScmpActErrno | ScmpActTrace => None,
+            _ => Some(format!("{action} takes no errno")),
+        };
+        violations.extend(reason.map(|reason| Violation::value(field(), errno, reason)));
     }
     let errno = errno.unwrap_or(libc::EPERM as u32) & libc::SECCOMP_RET_DATA;
     match action {

@@ -8,11 +8,7 @@
 mod arch;
 mod args;
 mod compile;
-#[cfg(test)]
-mod differential;
 mod emit;
-#[cfg(test)]
-mod interpreter;
 mod ir;
 mod names;
 mod reach;
@@ -22,6 +18,7 @@ use std::path::PathBuf;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag};
 use seccompiler::{BpfProgram, TargetArch};
 
+pub use self::arch::NATIVE;
 use crate::plan::field::{Field, Violation};
 
 /// What `linux.seccomp.defaultAction` and `syscalls[].action` may be.
@@ -131,6 +128,18 @@ impl Filter {
             answer.is_some_and(harmless)
         })
     }
+}
+
+/// Whether a call that is answered with this word fails for certain: a tracer or an agent may let it
+/// pass.
+pub fn refuses(word: u32) -> bool {
+    !matches!(
+        word & libc::SECCOMP_RET_ACTION_FULL,
+        libc::SECCOMP_RET_ALLOW
+            | libc::SECCOMP_RET_LOG
+            | libc::SECCOMP_RET_TRACE
+            | libc::SECCOMP_RET_USER_NOTIF
+    )
 }
 
 /// Compiles `linux.seccomp` for a kernel of architecture `native`.

@@ -1,12 +1,17 @@
 //! Profiles compiled, and asked.
 
 mod answers;
+mod differential;
+mod interpreter;
+mod libseccomp;
+mod random;
+mod reading;
 mod refusals;
 
 use seccompiler::TargetArch;
 use serde_json::{Value, json};
 
-use super::interpreter::{Data, Verdict, run};
+use self::interpreter::{Data, Verdict, run};
 use super::*;
 
 const ALLOW: u32 = 0x7fff_0000;

@@ -75,6 +75,7 @@ fn all_that_is_wrong_is_told_at_once() {
         {"names": [], "action": "SCMP_ACT_LOG"},
         {"names": ["read", ""], "action": "SCMP_ACT_LOG", "errnoRet": 0},
         {"names": ["read"], "action": "SCMP_ACT_LOG", "args": [eq(5), eq(7)]},
+        {"names": ["read"], "action": "SCMP_ACT_TRACE", "errnoRet": 65536},
     ]});
     assert_eq!(
         refused(profile),
@@ -85,6 +86,7 @@ fn all_that_is_wrong_is_told_at_once() {
             "linux.seccomp.syscalls[2].errnoRet 0: SCMP_ACT_LOG takes no errno",
             "linux.seccomp.syscalls[2].names[1] \"\": is no name of a system call",
             "linux.seccomp.syscalls[3].args[1].index 7: a system call has arguments 0 to 5",
+            "linux.seccomp.syscalls[4].errnoRet 65536: a tracer is told at most 65535",
             "linux.seccomp.flags[1] \"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV\": needs a rule or \
              default with SCMP_ACT_NOTIFY",
         ]
