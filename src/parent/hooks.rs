@@ -40,7 +40,7 @@ use super::birth;
 use crate::cgroup::Cgroup;
 use crate::error::{Doing, Error, Result};
 use crate::plan::hooks::{Hook, Kind};
-use crate::plan::native_arch;
+use crate::seccomp::NATIVE;
 use crate::plan::process::{Label, Process};
 use crate::seccomp::Filter;
 use crate::state::Record;
@@ -127,9 +127,9 @@ impl<'a> Rights<'a> {
             keyring: record.keyring(),
             deny_setgroups: record.deny_setgroups,
             early_filter: filter.is_some_and(|filter| {
-                let passes = |name: &&str| filter.lets_through(native_arch(), name, [None; 6]);
+                let passes = |name: &&str| filter.lets_through(NATIVE, name, [None; 6]);
                 let birth = [Some(REBORN_FLAGS), None, None, None, None, None];
-                filter.lets_through(native_arch(), "clone", birth)
+                filter.lets_through(NATIVE, "clone", birth)
                     && stage::AFTER_FILTER.iter().all(passes)
             }),
             filter,

@@ -14,10 +14,9 @@ use super::field::Field;
 use super::limits::{Affinity, Rlimit};
 use super::mounts::Mount;
 use super::namespaces::flag;
-use super::native_arch;
 use super::process::Process;
 use crate::child::{LAST, Needed, Op, Script, Step};
-use crate::seccomp::Filter;
+use crate::seccomp::{Filter, NATIVE};
 use crate::sys::RawFd;
 use crate::sys::page::CArray;
 
@@ -479,7 +478,7 @@ fn waiting(plan: &Plan, process: &Process, last: &Last) -> Steps {
 fn passes_all<'a>(filter: &Filter, mut after: impl Iterator<Item = &'a Op>) -> bool {
     let passes = |needed: &Needed| {
         let first = [needed.first, None, None, None, None, None];
-        filter.lets_through(native_arch(), needed.name, first)
+        filter.lets_through(NATIVE, needed.name, first)
     };
     // Whoever loads a filter with a listener waits for an agent at every call.
     !filter.notify

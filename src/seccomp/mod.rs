@@ -124,7 +124,7 @@ impl Filter {
         let harmless =
             |word: u32| matches!(word & 0xffff_0000, 0x7fff_0000 | 0x7ffc_0000 | 0x5_0000);
         ["openat2", "read", "close", "faccessat2"].iter().all(|name| {
-            let answer = self.answer(crate::plan::native_arch(), name);
+            let answer = self.answer(NATIVE, name);
             answer.is_some_and(harmless)
         })
     }
