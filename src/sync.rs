@@ -10,6 +10,8 @@
 //!    | <------------ Born ------------ |  only with a stage, which is gone: the real child
 //!    | <--------- NetDevices --------- |  move devices of the host into my namespace
 //!    | ------------- ack ------------> |
+//!    | <----------- Guard ------------ |  before anything of the image is opened, unless the
+//!    | ------------- ack ------------> |  page says that the device program is attached
 //!    | <--- Source(n) ---------------- |  user namespace: open what I cannot reach
 //!    | ---- ack (mount fd) ----------> |
 //!    | <--- Console (master fd) ------ |  process.terminal
@@ -59,11 +61,14 @@ pub enum Kind {
     NetDevices = 9,
     /// The child waits for its cgroup to be made around it.
     Cgroup = 10,
+    /// The child is about to open something of the image: the devices must be guarded.
+    Guard = 11,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
         [
+            Kind::Guard,
             Kind::Maps,
             Kind::Source,
             Kind::Hooks,

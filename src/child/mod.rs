@@ -128,6 +128,15 @@ impl Place {
     /// Waits for the parent's word.
     fn hear(&mut self) -> Result<sync::Received, Failure> {
         match sync::receive(self.link) {
+    /// Waits until the devices of the cgroup are guarded. Before that nothing of the image is
+    /// opened but by `O_PATH`: it could be, or become, a device that the container may not open.
+    fn await_guard(&mut self) -> Result<(), Failure> {
+        if self.page.guarded.load(Ordering::Acquire) == 1 {
+            return Ok(());
+        }
+        self.ask(Kind::Guard, 0).map(|_| ())
+    }
+
             Ok(Some(received)) => Ok(received),
             Ok(_) => clone::exit(1),
             Err(errno) => Err(errno).at(Call::Receive),

@@ -137,7 +137,8 @@ pub(super) fn open_proc() -> Result<OwnedFd> {
 }
 
 impl Birth {
-    /// The next thing that the child wants.
+    /// The next thing that the child wants. Who listens has guarded the devices of its cgroup:
+    /// from now on it may open what belongs to the image.
     pub fn listen(&mut self) -> Result<Event> {
         let received = sync::receive(self.link.as_raw_fd()).doing(|| "hear from the child")?;
         let Some(sync::Received { frame, fd, text, text_length }) = received else {
@@ -145,6 +146,7 @@ impl Birth {
                 return Err(self.death());
             }
             tracing::debug!("init: closing the pipe to signal completion: execve, or its end");
+        self.page.guarded.store(1, Ordering::Release);
             return Ok(Event::Gone);
         };
         let fd = fd.map(mem::own);
@@ -157,6 +159,10 @@ impl Birth {
             (Kind::Hooks, _) => Ok(Event::Hooks),
             (Kind::Console, Some(master)) => Ok(Event::Console(master, frame.arg as u32)),
             (Kind::Born, _) if self.stage => {
+            (Kind::Guard, _) => {
+                self.answer(None)?;
+                self.listen()
+            }
                 self.adopt()?;
                 self.listen()
             }

@@ -21,6 +21,10 @@ pub struct SharedPage {
     pub taken: AtomicU32,
     /// The pid of the process that a stage has made, as our pid namespace has it.
     pub pid: AtomicU32,
+    /// 1 when the devices of the child's cgroup are guarded.
+    pub guarded: AtomicU32,
+    /// The signals that the caller of `rt` ignores, and `rt` itself: bit n-1 is signal n.
+    pub ignored: AtomicU64,
 }
 
 impl SharedPage {

@@ -42,6 +42,9 @@ tests! {
     failed_create_leaves_nothing: rt_only(),
     process_is_its_own_session_leader,
     signals_are_neither_blocked_nor_ignored,
+    without_a_session_of_its_own_there_is_no_process: needs(Need::Tool("strace")).rt_only(),
+    home_in_the_last_line_of_passwd_is_found,
+    cwd_too_deep_to_be_checked_is_refused: rt_only(),
     parent_death_signal_is_off,
     process_is_dumpable_again,
     cpu_affinity_is_reset_to_all: except_crun("keeps the caller's").except_runc("keeps the caller's"),
@@ -413,6 +416,41 @@ fn parent_death_signal_is_off(c: &Case) {
 fn process_is_dumpable_again(c: &Case) {
     assert_eq!(c.see(&c.bundle())["dumpable"], 1);
 }
+fn without_a_session_of_its_own_there_is_no_process(c: &Case) {
+    let dir = c.bundle().args(&["/bin/echo", "started"]).save();
+    let strace = ["strace", "-f", "-o", "/dev/null", "--inject=setsid:error=EPERM"];
+    let out = c.rt_cmd(&["run", "-b", &dir, ID]).through(&strace).run().fails("EPERM");
+    assert_eq!(out.out(), "");
+    c.nothing_left();
+}
+
+fn home_in_the_last_line_of_passwd_is_found(c: &Case) {
+    let mut b = c.bundle();
+    fs::write(b.rootfs("etc/passwd"), "root:x:0:0::/home/of-root:/bin/sh").unwrap();
+    b.set("/process/env", json!(["PATH=/bin"]));
+    assert_eq!(c.run(b.sh("echo $HOME")).ok().out(), "/home/of-root\n");
+}
+
+/// The kernel does not tell whether a directory is inside when its path is too long to be told.
+fn cwd_too_deep_to_be_checked_is_refused(c: &Case) {
+    let mut b = c.bundle();
+    // Each half is as long as a path may be, and the second one begins where the first one ends.
+    let half = vec!["x".repeat(200); 15].join("/");
+    fs::create_dir_all(b.rootfs("deep").join(&half)).unwrap();
+    std::os::unix::fs::symlink(format!("/deep/{half}"), b.rootfs("half")).unwrap();
+    let end = std::fs::File::open(b.rootfs("deep").join(&half)).unwrap();
+    let here = std::env::current_dir().unwrap();
+    nix::unistd::fchdir(&end).unwrap();
+    fs::create_dir_all(&half).unwrap();
+    std::os::unix::fs::symlink(&half, "rest").unwrap();
+    std::env::set_current_dir(here).unwrap();
+    b.set("/process/cwd", json!("/half/rest"));
+    c.create(&b).fails("process.cwd");
+    c.nothing_left();
+    b.set("/process/cwd", json!("/half"));
+    c.run(&b).ok();
+}
+
 
 fn cpu_affinity_is_reset_to_all(c: &Case) {
     let all = c.see(&c.bundle())["affinity"].clone();
