@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::Plan;
 use super::field::Field;
-use super::limits::Affinity;
+use super::limits::{Affinity, Rlimit};
 use super::namespaces::{Namespaces, flag};
 use super::process::Process;
 use crate::child::{Op, Script, Step};
@@ -297,6 +297,14 @@ fn console(steps: &mut Steps, process: &Process, mount: bool) {
 }
 
 /// From root to the user, and to the gate.
+/// What the child itself may have to open, or has open, when the limits are set: the socket, the
+/// gate, signals, the working directory, a seccomp listener.
+const OWN_FILES: u32 = 16;
+
+fn rlimit(limit: &Rlimit, soft: u64, hard: u64) -> Op {
+    Op::Rlimit { resource: limit.resource, name: limit.name.clone(), soft, hard }
+}
+
 ///
 /// The order is the kernel's: what needs capabilities comes before they go; limits on
 /// open files come when nothing more is opened; a filter is loaded as late as may be,
@@ -326,9 +334,17 @@ fn privileges(steps: &mut Steps, plan: &Plan, process: &Process, last: &Last) {
         steps.at(Op::Home { uid: creds.uid }, "process.env");
     }
     for limit in &limits.rlimits {
-        let (resource, soft, hard) = (limit.resource, limit.soft, limit.hard);
-        let name = limit.name.clone();
-        steps.for_field(Op::Rlimit { resource, name, soft, hard }, &limit.field);
+    let mut few_files = None;
+        let (resource, mut soft, hard) = (limit.resource, limit.soft, limit.hard);
+        if resource == libc::RLIMIT_NOFILE && soft < (last.keep_below + OWN_FILES).into() {
+            // Raising a hard limit needs rights, and lowering it none: that comes last.
+            few_files = Some(limit);
+            soft = hard;
+            if hard < (last.keep_below + OWN_FILES).into() {
+                continue;
+            }
+        }
+        steps.for_field(rlimit(limit, soft, hard), &limit.field);
     }
     steps.at(Op::OwnStdio { uid: creds.uid }, "process.user");
     steps.at(Op::BoundingSet(creds.caps.bounding), "process.capabilities.bounding");
@@ -356,6 +372,9 @@ fn privileges(steps: &mut Steps, plan: &Plan, process: &Process, last: &Last) {
         steps.push(Op::Gate(fifo));
     }
     // After the filter only capset(2), prctl(2) and execve(2) are left: all other calls come first.
+    if let Some(limit) = few_files {
+        steps.for_field(rlimit(limit, limit.soft, limit.hard), &limit.field);
+    }
     steps.push(Op::CloseFrom(last.keep_below));
     steps.push(Op::ResetSignals);
     let seccomp = |privileged: bool| {

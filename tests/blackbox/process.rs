@@ -18,6 +18,7 @@ tests! {
     unknown_capability_is_a_warning,
     no_new_privileges_is_set_or_not,
     rlimits_are_set,
+    few_open_files_are_enough_to_start: except_runc("they are not").except_crun("they are not"),
     rlimit_nofile_0_starts: except_runc("its own init needs descriptors").except_crun("the same"),
     oom_score_adj_is_set,
     oom_score_adj_is_inherited_otherwise,
@@ -190,6 +191,29 @@ fn rlimit_nofile_0_starts(c: &Case) {
     let mut b = c.bundle();
     b.set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 0, "hard": 0}]));
     c.run(b.sh("ulimit -n")).ok();
+}
+
+/// What the runtime opens on the way to the program does not count, also for a user who is let into
+/// the working directory only as such.
+fn few_open_files_are_enough_to_start(c: &Case) {
+    let mut b = c.bundle();
+    std::os::unix::fs::chown(b.rootfs("tmp"), Some(1000), Some(1000)).unwrap();
+    fs::set_permissions(b.rootfs("tmp"), fs::Permissions::from_mode(0o700)).unwrap();
+    b.set("/process/user", json!({"uid": 1000, "gid": 1000})).set("/process/cwd", json!("/tmp"));
+    for (soft, hard) in [(3, 3), (1, 7), (4, 500), (15, 20)] {
+        let limit = json!([{"type": "RLIMIT_NOFILE", "soft": soft, "hard": hard}]);
+        b.set("/process/rlimits", limit).sh("ulimit -n; ulimit -Hn");
+        let expected = format!("{soft}\n{hard}\n");
+        assert_eq!(c.run(&b).ok().out(), expected);
+        let out = c.up(&b);
+        crate::support::cmd::wait_until("it has spoken", || out.out().lines().count() == 2);
+        assert_eq!(out.out(), expected);
+        c.down();
+        c.up(b.args(&["/probe", "sleep"]));
+        let exec = c.exec(&["/bin/sh", "-c", "ulimit -n; ulimit -Hn"]);
+        assert_eq!(exec.ok().out(), expected);
+        c.down();
+    }
 }
 
 fn oom_score_adj_is_set(c: &Case) {
