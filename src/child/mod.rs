@@ -76,6 +76,8 @@ pub(crate) struct Place {
     null_attached: bool,
     /// Sources of mounts that were opened while the host was in sight.
     trees: [RawFd; MOST_TREES],
+    /// The start gate, once it is passed: it stays open until the program is executed.
+    gate: RawFd,
     /// Nobody reads the socket any more: failures go to the container's stderr.
     alone: bool,
     /// The working directory was entered as root; else it is tried again as the user.
@@ -99,6 +101,7 @@ pub fn enter(mut script: Script, link: RawFd, proc: RawFd, page: &'static Shared
         null: -1,
         null_attached: false,
         trees: [-1; MOST_TREES],
+        gate: -1,
         alone: false,
         in_cwd: false,
         program: 0,

@@ -353,7 +353,11 @@ impl Op {
                 at.alone = answer.frame.arg == 1;
                 Ok(())
             }
-            Op::Gate(fifo) => gate::wait(*fifo),
+            Op::Gate(fifo) => {
+                gate::wait(*fifo)?;
+                at.gate = *fifo;
+                Ok(())
+            }
             Op::Capabilities(caps) => creds::drop_to(caps),
             Op::NoNewPrivileges => Ok(cred::no_new_privileges()?),
             Op::Seccomp { program, flags, privileged, notify } => {

@@ -192,6 +192,10 @@ impl Place {
             // If this fails, the parent is gone and has nobody to tell either.
             let _ = sync::send(self.link, frame, self.detail.as_slice(), None);
         }
+        if self.gate >= 0 {
+            // Who has opened the gate may be waiting for the program.
+            let _ = fs::write(self.gate, b"1");
+        }
         clone::exit(255)
     }
 }
