@@ -291,12 +291,7 @@ impl Op {
             Op::Unshare(namespaces) => Ok(ns::unshare(*namespaces)?),
             Op::Fork { namespaces } => process::fork(at, *namespaces),
             Op::EnterPidNamespace => process::enter_pid_namespace(at),
-            Op::NewSession => match cred::setsid() {
-                // A first process of its own pid namespace is born leading a session when
-                // the caller's is outside of it.
-                Err(Errno::EPERM) => Ok(()),
-                other => Ok(other?),
-            },
+            Op::NewSession => Ok(cred::setsid()?),
             Op::SessionKeyring(name) => process::session_keyring(name),
             Op::LoopbackUp => Ok(net::loopback_up()?),
             Op::AwaitNetDevices => at.ask(Kind::NetDevices, 0).map(|_| ()),

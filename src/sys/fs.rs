@@ -151,6 +151,8 @@ pub fn cwd_is_inside() -> Result<(), Errno> {
     match getcwd(&mut buffer) {
         Ok(cwd) if cwd.first() == Some(&b'/') => Ok(()),
         // Longer than a path may be, but inside: the kernel found the root on its way up.
+        // Also a path that is too long to be told: the kernel would not say whether it found the
+        // root on its way up.
         Err(Errno::ENAMETOOLONG | Errno::ERANGE) => Ok(()),
         Ok(_) => Err(Errno::EPERM),
         Err(errno) => Err(errno),

@@ -129,3 +129,11 @@ mod tests {
         assert!(!stat.is_dead() && stat.start_time > 0);
     }
 }
+    #[test]
+    fn a_process_that_has_gone_meanwhile_is_nobodys() {
+        let none = nix::libc::pid_t::MAX;
+        assert_eq!(is_of_our_user(none), Ok(false));
+        assert_eq!(exit_status(none, 1), Ok(None));
+        assert_eq!(is_first_of_namespace(none), Err(Errno::ENOENT));
+    }
+

@@ -210,7 +210,8 @@ fn become_user(rights: &Rights<'_>) -> Result<(), Errno> {
     let groups = if rights.deny_setgroups { None } else { Some(&creds.groups[..]) };
     creds::become_user(creds.uid, creds.gid, groups).map_err(|failure| failure.errno)?;
     fs::umask(creds.umask);
-    Ok(())
+    // The kernel decides anew, by fs.suid_dumpable; the memory is still a copy of `rt`'s.
+    cred::set_dumpable(false)
 }
 
 /// In the order of the process itself (see `plan::script`).
