@@ -9,7 +9,7 @@ use ::nix::errno::Errno;
 
 use super::{Place, Script};
 use crate::sync::{self, Frame, Kind, MAX_TEXT};
-use crate::sys::{RawFd, clone, fs};
+use crate::sys::{RawFd, clone, fs, io};
 
 /// Numbers that go through the socket, and the words for them.
 macro_rules! calls {
@@ -208,5 +208,10 @@ fn say(what: &[&[u8]], errno: Errno) -> bool {
     let what = what.iter().flat_map(|piece| piece.iter().copied());
     let text = what.chain(*b": ").chain(lower).chain(rest).chain(*b"\n");
     let length = line.iter_mut().zip(text).map(|(to, from)| *to = from).count();
+    // A pipe that is full and that nobody reads must not keep the parent waiting.
+    let mut stderr = [io::interest(2, ::libc::POLLOUT)];
+    if !::core::matches!(io::poll(&mut stderr, 2000), Ok(1..)) {
+        return false;
+    }
     ::core::matches!(fs::write(2, line.get(..length).unwrap_or_default()), Ok(1..))
 }
