@@ -159,7 +159,7 @@ pub fn init(plan: &Plan, process: &Process, setup: &InitSetup) -> Script {
         cpus: Cpus::All,
     };
     privileges(&mut steps, plan, process, &last);
-    finish(steps, process)
+    finish(steps, process, false)
 }
 
 /// The steps of a process that joins a container.
@@ -201,15 +201,16 @@ pub fn exec(plan: &Plan, process: &Process, setup: &ExecSetup) -> Script {
     };
     let last = Last { setgroups, gate: None, keep_below, unprivileged: false, cpus };
     privileges(&mut steps, plan, process, &last);
-    finish(steps, process)
+    finish(steps, process, true)
 }
 
 fn close_others(steps: &mut Steps, from: u32, keep: Option<RawFd>) {
     steps.push(Op::CloseOthers { from, keep: [keep.unwrap_or(-1), -1] });
 }
 
-fn finish(steps: Steps, process: &Process) -> Script {
+fn finish(steps: Steps, process: &Process, joins: bool) -> Script {
     Script {
+        joins,
         steps: steps.0,
         candidates: process.candidates.clone(),
         argv: CArray::new(process.args.clone()),
@@ -296,7 +297,6 @@ fn console(steps: &mut Steps, process: &Process, mount: bool) {
     }
 }
 
-/// From root to the user, and to the gate.
 /// What the child itself may have to open, or has open, when the limits are set: the socket, the
 /// gate, signals, the working directory, a seccomp listener.
 const OWN_FILES: u32 = 16;
@@ -305,6 +305,7 @@ fn rlimit(limit: &Rlimit, soft: u64, hard: u64) -> Op {
     Op::Rlimit { resource: limit.resource, name: limit.name.clone(), soft, hard }
 }
 
+/// From root to the user, and to the gate.
 ///
 /// The order is the kernel's: what needs capabilities comes before they go; limits on
 /// open files come when nothing more is opened; a filter is loaded as late as may be,
@@ -333,8 +334,8 @@ fn privileges(steps: &mut Steps, plan: &Plan, process: &Process, last: &Last) {
     if process.wants_home {
         steps.at(Op::Home { uid: creds.uid }, "process.env");
     }
-    for limit in &limits.rlimits {
     let mut few_files = None;
+    for limit in &limits.rlimits {
         let (resource, mut soft, hard) = (limit.resource, limit.soft, limit.hard);
         if resource == libc::RLIMIT_NOFILE && soft < (last.keep_below + OWN_FILES).into() {
             // Raising a hard limit needs rights, and lowering it none: that comes last.
@@ -371,10 +372,10 @@ fn privileges(steps: &mut Steps, plan: &Plan, process: &Process, last: &Last) {
     if let Some(fifo) = last.gate {
         steps.push(Op::Gate(fifo));
     }
-    // After the filter only capset(2), prctl(2) and execve(2) are left: all other calls come first.
     if let Some(limit) = few_files {
         steps.for_field(rlimit(limit, limit.soft, limit.hard), &limit.field);
     }
+    // After the filter only capset(2), prctl(2) and execve(2) are left: all other calls come first.
     steps.push(Op::CloseFrom(last.keep_below));
     steps.push(Op::ResetSignals);
     let seccomp = |privileged: bool| {

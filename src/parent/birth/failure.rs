@@ -53,7 +53,9 @@ impl Birth {
             _ => "is gone".to_owned(),
         };
         let step = self.script.describe(index);
-        Error::new(format!("{step}: container init {how} meanwhile"))
+        // runc's words, for the first process.
+        let who = if self.script.joins { "the process" } else { "container init" };
+        Error::new(format!("{step}: {who} {how} meanwhile"))
             .step(self.script.name(index))
             .field(&self.script.field(index, Call::None, usize::MAX))
     }
