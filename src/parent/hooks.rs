@@ -163,14 +163,8 @@ fn run_one(
 
 /// A descriptor that tells of [`INTERRUPTS`]. What the caller has ignored stays ignored,
 /// although a blocked signal would be told of all the same.
-fn interrupts() -> Result<OwnedFd, Errno> {
-    let mut wanted = Vec::new();
-    for signal in INTERRUPTS {
-        if !signal::is_ignored(signal)? {
-            wanted.push(signal);
-        }
-    }
-    signal::signalfd(Mask::of(&wanted)).map(mem::own)
+fn interrupts(ignored: Mask) -> Result<OwnedFd, Errno> {
+    signal::signalfd(Mask::of(&INTERRUPTS).except(ignored)).map(mem::own)
 }
 
 /// A hook on its way.

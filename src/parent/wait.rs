@@ -43,7 +43,7 @@ fn relay(
     stdout: BorrowedFd<'_>,
 ) -> Result<Exit, Errno> {
     let _blocked = Blocked::all()?;
-    let signals = signal::signalfd(Mask::ALL).map(mem::own)?;
+    let signals = signal::signalfd(wanted).map(mem::own)?;
     let mut relay = terminal.map(|master| Relay::new(master, stdin, stdout)).transpose()?;
     let nothing = [io::interest(-1, 0); 3];
     loop {

@@ -7,6 +7,10 @@ use std::io::Read;
 use nix::errno::Errno;
 
 /// What tells a process from a later one with the same pid.
+use super::mem::own;
+use super::mount;
+use super::signal::Mask;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
     /// The state letter of proc_pid_stat(5): `Z` and `X` are dead.
@@ -85,7 +89,30 @@ pub fn is_first_of_namespace(pid: i32) -> Result<bool, Errno> {
 
 /// The id of this boot: after a reboot no recorded process is alive.
 pub fn boot_id() -> Result<String, Errno> {
-    read_small("/proc/sys/kernel/random/boot_id").map(|id| id.trim_end().to_owned())
+    let id = match read_small("/proc/sys/kernel/random/boot_id") {
+        // A procfs with subset=pid, as of a service with ProcSubset=pid, has nothing but processes.
+        Err(Errno::ENOENT) => boot_id_of_a_whole_procfs(),
+        other => other,
+    };
+    id.map(|id| id.trim_end().to_owned())
+}
+
+/// One that is mounted nowhere, and ends with the descriptor. Where /proc is no procfs at all, no
+/// process would be found either.
+fn boot_id_of_a_whole_procfs() -> Result<String, Errno> {
+    let flags = nix::libc::O_PATH | nix::libc::O_DIRECTORY;
+    let there = own(super::fs::openat(nix::libc::AT_FDCWD, c"/proc", flags, 0)?);
+    if super::fs::fs_magic(there.as_raw_fd())? != super::fs::magic::PROC {
+        return Err(Errno::ENOENT);
+    }
+    let context = own(mount::fsopen(c"proc")?);
+    mount::fsconfig_create(context.as_raw_fd())?;
+    let root = own(mount::fsmount(context.as_raw_fd(), 0)?);
+    let name = c"sys/kernel/random/boot_id";
+    let file = own(super::fs::openat(root.as_raw_fd(), name, nix::libc::O_RDONLY, 0)?);
+    let mut buffer = [0u8; 64];
+    let length = super::fs::read(file.as_raw_fd(), &mut buffer)?;
+    Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
 }
 
 /// Reads a small text file of the kernel's in one call.

@@ -32,6 +32,7 @@ mod cli;
 mod debian;
 mod delegation;
 mod engines;
+mod elsewhere;
 mod events;
 mod examples;
 mod exec;
@@ -129,6 +130,8 @@ fn all() -> Vec<support::Test> {
         killed::tests(),
         faults::tests(),
         budget::tests(),
+        callers::tests(),
+        elsewhere::tests(),
         debian::tests(),
         system::tests(),
     ]

@@ -12,6 +12,7 @@ use crate::host::mounts;
 use crate::plan::field::Field;
 use crate::plan::namespaces::flag;
 use crate::sync::Frame;
+use crate::sys::cred;
 use crate::sys::pidfd::{self, Exit};
 
 /// Where processes are counted.
@@ -33,6 +34,10 @@ pub(super) fn clone_error(errno: Errno, cradle: &Cradle) -> Error {
         Errno::EACCES if cradle.cgroup.is_some() => error.hint(
             "a user may put a process only from one cgroup of theirs into another: do this in a \
              service of the user's systemd, as with systemd-run --user --scope",
+        ),
+        Errno::EPERM if cradle.namespaces & flag::USER == 0 && cred::geteuid() == 0 => error.hint(
+            "rt is root without CAP_SYS_ADMIN: start it with that, or add a user namespace with id \
+             mappings to config.json",
         ),
         Errno::EPERM if cradle.namespaces & flag::USER == 0 => {
             error.hint("not root: add a user namespace with id mappings to config.json")
