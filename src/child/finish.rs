@@ -94,7 +94,7 @@ fn search_passwd(fd: RawFd, uid: u32, home: &mut Home) {
     let mut left = MAX_PASSWD;
     let mut buffer = [0u8; 4096];
     while left > 0 {
-        let Ok(count @ 1..) = fs::read(fd, &mut buffer) else { return };
+        let Ok(count) = fs::read(fd, &mut buffer) else { return };
         left = left.saturating_sub(count);
         // The last line need not end as a line does.
         let (bytes, last) = (buffer.iter().take(count), if count == 0 { &b"\n"[..] } else { &[] });

@@ -128,9 +128,6 @@ impl Place {
         self.hear()
     }
 
-    /// Waits for the parent's word.
-    fn hear(&mut self) -> Result<sync::Received, Failure> {
-        match sync::receive(self.link) {
     /// Waits until the devices of the cgroup are guarded. Before that nothing of the image is
     /// opened but by `O_PATH`: it could be, or become, a device that the container may not open.
     fn await_guard(&mut self) -> Result<(), Failure> {
@@ -140,6 +137,9 @@ impl Place {
         self.ask(Kind::Guard, 0).map(|_| ())
     }
 
+    /// Waits for the parent's word.
+    fn hear(&mut self) -> Result<sync::Received, Failure> {
+        match sync::receive(self.link) {
             Ok(Some(received)) => Ok(received),
             Ok(_) => clone::exit(1),
             Err(errno) => Err(errno).at(Call::Receive),

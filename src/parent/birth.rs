@@ -17,6 +17,7 @@ use crate::plan::namespaces::flag;
 use crate::sync::{self, Frame, Kind};
 use crate::sys::clone::{self, Side};
 use crate::sys::page::SharedPage;
+use crate::sys::proc::ignored_signals;
 use crate::sys::{RawFd, fs, mem, ns, pidfd, signal, sock};
 
 /// The inode number of the root of a procfs.
@@ -50,6 +51,8 @@ pub struct Birth {
     pub pidfd: OwnedFd,
     /// The signals that the caller had blocked.
     pub mask: signal::Mask,
+    /// The signals that the caller has us ignore, and that we ignore ourselves.
+    pub ignored: signal::Mask,
     /// It is only a stage so far.
     stage: bool,
     ready: bool,
@@ -106,13 +109,16 @@ pub fn begin(script: Script, cradle: &Cradle) -> Result<Birth> {
         }
     };
     drop(theirs);
+    // While the child is at work: it takes the kernel 20 us to write this file.
+    let ignored = ignored_signals().doing(|| "read /proc/self/status")?;
+    page.ignored.store(ignored.bits(), Ordering::Relaxed);
     tracing::debug!("child process in init(): pid {pid}, {} steps to do", script.steps.len());
     if let Some(own) = own_pid_namespace {
         ns::setns(own.as_raw_fd(), flag::PID).doing(|| "return to the own pid namespace")?;
     }
     let stage = script.steps.iter().any(|step| step.op.ends_stage());
     let script = ManuallyDrop::new(script);
-    Ok(Birth { script, link: ours, page, pid, pidfd, mask, stage, ready: false })
+    Ok(Birth { script, link: ours, page, pid, pidfd, mask, ignored, stage, ready: false })
 }
 
 /// Has the next child born in another pid namespace; the file of our own, to return by.
@@ -140,29 +146,29 @@ impl Birth {
     /// The next thing that the child wants. Who listens has guarded the devices of its cgroup:
     /// from now on it may open what belongs to the image.
     pub fn listen(&mut self) -> Result<Event> {
+        self.page.guarded.store(1, Ordering::Release);
         let received = sync::receive(self.link.as_raw_fd()).doing(|| "hear from the child")?;
         let Some(sync::Received { frame, fd, text, text_length }) = received else {
             if !self.ready {
                 return Err(self.death());
             }
             tracing::debug!("init: closing the pipe to signal completion: execve, or its end");
-        self.page.guarded.store(1, Ordering::Release);
             return Ok(Event::Gone);
         };
         let fd = fd.map(mem::own);
         tracing::debug!("the child says: {:?} {}", frame.kind, frame.arg);
         match (frame.kind, fd) {
             (Kind::Cgroup, _) => Ok(Event::Cgroup),
+            (Kind::Guard, _) => {
+                self.answer(None)?;
+                self.listen()
+            }
             (Kind::Maps, _) => Ok(Event::Maps),
             (Kind::NetDevices, _) => Ok(Event::NetDevices),
             (Kind::Source, _) => Ok(Event::Source(frame.arg as u32)),
             (Kind::Hooks, _) => Ok(Event::Hooks),
             (Kind::Console, Some(master)) => Ok(Event::Console(master, frame.arg as u32)),
             (Kind::Born, _) if self.stage => {
-            (Kind::Guard, _) => {
-                self.answer(None)?;
-                self.listen()
-            }
                 self.adopt()?;
                 self.listen()
             }

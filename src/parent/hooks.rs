@@ -42,7 +42,7 @@ use crate::state::Record;
 use crate::sys::clone::{self, Side};
 use crate::sys::page::CArray;
 use crate::sys::signal::{self, Blocked, Mask};
-use crate::sys::{fs, io, mem, pidfd};
+use crate::sys::{fs, io, mem, pidfd, proc};
 
 /// Signals that end a hook early: without a timeout there would be no other way out.
 const INTERRUPTS: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
@@ -140,8 +140,9 @@ fn run_one(
     let what = || format!("error running {kind} hook #{index}: {path}");
     let begun = Instant::now();
     let _blocked = Blocked::all().doing(what)?;
-    let interrupts = interrupts().doing(what)?;
-    let mut running = Running::start(hook, state_json, place).doing(what)?;
+    let ignored = proc::ignored_signals().doing(what)?;
+    let interrupts = interrupts(ignored).doing(what)?;
+    let mut running = Running::start(hook, state_json, place, ignored).doing(what)?;
     let deadline = hook.timeout.and_then(|timeout| begun.checked_add(timeout));
     let outcome = running.wait(deadline, interrupts.as_raw_fd()).doing(what)?;
     let left = running.end(&outcome);
@@ -180,7 +181,12 @@ struct Running {
 
 impl Running {
     /// Prepares everything that needs memory, then clones.
-    fn start(hook: &Hook, state_json: &[u8], place: Place<'_>) -> Result<Self, Errno> {
+    fn start(
+        hook: &Hook,
+        state_json: &[u8],
+        place: Place<'_>,
+        ignored: Mask,
+    ) -> Result<Self, Errno> {
         let stdin = state_file(state_json)?;
         let (report, report_writer) = io::pipe()?;
         let (output, output_writer) = io::pipe()?;
@@ -213,6 +219,7 @@ impl Running {
             },
             join,
             rights,
+            ignored,
         };
         let cgroup = rights.and_then(|rights| rights.cgroup.as_ref()).map(AsRawFd::as_raw_fd);
         match clone::clone3(0, None, cgroup)? {

@@ -3,14 +3,15 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 
-/// What tells a process from a later one with the same pid.
 use super::mem::own;
 use super::mount;
 use super::signal::Mask;
 
+/// What tells a process from a later one with the same pid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
     /// The state letter of proc_pid_stat(5): `Z` and `X` are dead.
@@ -62,9 +63,13 @@ pub fn exit_status(pid: i32, start_time: u64) -> Result<Option<i32>, Errno> {
     Ok(text.trim_end().rsplit(' ').next().and_then(|status| status.parse().ok()))
 }
 
-/// Whether all its user and group ids are ours (ptrace(2), "access mode checking").
+/// Whether all its user and group ids are ours (ptrace(2), "access mode checking"). A process that
+/// was waited for in this moment is nobody's.
 fn is_of_our_user(pid: i32) -> Result<bool, Errno> {
-    let text = read_small(&format!("/proc/{pid}/status"))?;
+    let text = match read_small(&format!("/proc/{pid}/status")) {
+        Err(Errno::ENOENT | Errno::ESRCH) => return Ok(false),
+        other => other?,
+    };
     let all = |key: &str, own: u32| {
         let ids = text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
         ids.split_whitespace().take(3).all(|id| id.parse() == Ok(own))
@@ -85,6 +90,15 @@ pub fn is_first_of_namespace(pid: i32) -> Result<bool, Errno> {
     let text = read_small(&format!("/proc/{pid}/status"))?;
     let pids = text.lines().find_map(|line| line.strip_prefix("NSpid:"));
     Ok(pids.and_then(|pids| pids.split_ascii_whitespace().last()) == Some("1"))
+}
+
+/// The signals that this process ignores, as nohup(1) has SIGHUP ignored: execve(2) and clone(2)
+/// hand that on.
+pub fn ignored_signals() -> Result<Mask, Errno> {
+    let text = read_small("/proc/self/status")?;
+    let bits = text.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let bits = bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    bits.map(Mask::from_bits).ok_or(Errno::EINVAL)
 }
 
 /// The id of this boot: after a reboot no recorded process is alive.
@@ -151,12 +165,6 @@ mod tests {
     }
 
     #[test]
-    fn this_process_is_alive() {
-        let stat = stat(std::process::id() as i32).expect("own stat");
-        assert!(!stat.is_dead() && stat.start_time > 0);
-    }
-}
-    #[test]
     fn a_process_that_has_gone_meanwhile_is_nobodys() {
         let none = nix::libc::pid_t::MAX;
         assert_eq!(is_of_our_user(none), Ok(false));
@@ -164,3 +172,9 @@ mod tests {
         assert_eq!(is_first_of_namespace(none), Err(Errno::ENOENT));
     }
 
+    #[test]
+    fn this_process_is_alive() {
+        let stat = stat(std::process::id() as i32).expect("own stat");
+        assert!(!stat.is_dead() && stat.start_time > 0);
+    }
+}

@@ -27,12 +27,13 @@ mod probe;
 mod support;
 
 mod budget;
+mod callers;
 mod cgroups;
 mod cli;
 mod debian;
 mod delegation;
-mod engines;
 mod elsewhere;
+mod engines;
 mod events;
 mod examples;
 mod exec;
@@ -129,9 +130,9 @@ fn all() -> Vec<support::Test> {
         rootless::tests(),
         killed::tests(),
         faults::tests(),
-        budget::tests(),
         callers::tests(),
         elsewhere::tests(),
+        budget::tests(),
         debian::tests(),
         system::tests(),
     ]

@@ -42,10 +42,10 @@ tests! {
     program_that_is_no_program_fails_as_engines_expect: except_crun("other words"),
     failed_create_leaves_nothing: rt_only(),
     process_is_its_own_session_leader,
-    signals_are_neither_blocked_nor_ignored,
     without_a_session_of_its_own_there_is_no_process: needs(Need::Tool("strace")).rt_only(),
     home_in_the_last_line_of_passwd_is_found,
     cwd_too_deep_to_be_checked_is_refused: rt_only(),
+    signals_are_neither_blocked_nor_ignored,
     parent_death_signal_is_off,
     process_is_dumpable_again,
     cpu_affinity_is_reset_to_all: except_crun("keeps the caller's").except_runc("keeps the caller's"),
@@ -416,30 +416,6 @@ fn process_is_its_own_session_leader(c: &Case) {
     assert_eq!(seen["controlling_terminal"], 0);
 }
 
-fn signals_are_neither_blocked_nor_ignored(c: &Case) {
-    let signals = c.see(&c.bundle())["signals"].clone();
-    let none = "0000000000000000";
-    assert_eq!(signals["blocked"], none);
-    assert_eq!(signals["pending"], none);
-    // 32 is the C library's own, which no program can set: cargo passes it on ignored.
-    let mask = |text: &str| u64::from_str_radix(text.trim(), 16).unwrap() & !(1 << 31);
-    // What the caller ignores, as below nohup(1), stays ignored; but not what rt, as any Rust
-    // program, ignores itself: SIGPIPE. So does the probe.
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let own = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).map(mask).unwrap();
-    let inherited = own & !0x1000;
-    assert_eq!(mask(signals["ignored"].as_str().unwrap()), inherited | 0x1000);
-    let out = c.run(c.bundle().args(&["/bin/grep", "SigIgn", "/proc/self/status"])).ok().out();
-    assert_eq!(mask(out.strip_prefix("SigIgn:").unwrap()), inherited, "{out}");
-}
-
-fn parent_death_signal_is_off(c: &Case) {
-    assert_eq!(c.see(&c.bundle())["pdeathsig"], 0);
-}
-
-fn process_is_dumpable_again(c: &Case) {
-    assert_eq!(c.see(&c.bundle())["dumpable"], 1);
-}
 fn without_a_session_of_its_own_there_is_no_process(c: &Case) {
     let dir = c.bundle().args(&["/bin/echo", "started"]).save();
     let strace = ["strace", "-f", "-o", "/dev/null", "--inject=setsid:error=EPERM"];
@@ -475,6 +451,24 @@ fn cwd_too_deep_to_be_checked_is_refused(c: &Case) {
     c.run(&b).ok();
 }
 
+fn signals_are_neither_blocked_nor_ignored(c: &Case) {
+    let signals = c.see(&c.bundle())["signals"].clone();
+    let none = "0000000000000000";
+    assert_eq!(signals["blocked"], none);
+    assert_eq!(signals["pending"], none);
+    // The probe, as any Rust program, ignores SIGPIPE itself.
+    assert_eq!(signals["ignored"], "0000000000001000");
+    let out = c.run(c.bundle().args(&["/bin/grep", "SigIgn", "/proc/self/status"])).ok().out();
+    assert_eq!(out.strip_prefix("SigIgn:").unwrap().trim(), none);
+}
+
+fn parent_death_signal_is_off(c: &Case) {
+    assert_eq!(c.see(&c.bundle())["pdeathsig"], 0);
+}
+
+fn process_is_dumpable_again(c: &Case) {
+    assert_eq!(c.see(&c.bundle())["dumpable"], 1);
+}
 
 fn cpu_affinity_is_reset_to_all(c: &Case) {
     let all = c.see(&c.bundle())["affinity"].clone();

@@ -81,6 +81,8 @@ pub(super) struct Stage<'a> {
     pub(super) cwd: CString,
     pub(super) join: Option<Join>,
     pub(super) rights: Option<&'a Rights<'a>>,
+    /// What the hook is not to find ignored.
+    pub(super) ignored: Mask,
 }
 
 /// Runs the hook and reports how it ended.
@@ -186,7 +188,7 @@ fn become_hook(stage: &mut Stage<'_>) -> ! {
     // After the change of user, which clears the signal for the death of the parent, and
     // before the filter, which may refuse any call.
     let isolated = user.map_err(|errno| (What::Rights, errno)).and_then(|()| {
-        isolate().map_err(|errno| (What::Isolate, errno))?;
+        isolate(stage.ignored).map_err(|errno| (What::Isolate, errno))?;
         stage.rights.map_or(Ok(()), drop_rights).map_err(|errno| (What::Rights, errno))
     });
     if let Err((what, errno)) = isolated {
@@ -238,11 +240,10 @@ fn drop_rights(rights: &Rights<'_>) -> Result<(), Errno> {
 }
 
 /// A session of its own: no terminal of the caller's, a process group to be killed.
-fn isolate() -> Result<(), Errno> {
+fn isolate(ignored: Mask) -> Result<(), Errno> {
     die_with_parent()?;
     cred::setsid()?;
-    // The Rust runtime ignores it; programs expect the default.
-    signal::set_default(::libc::SIGPIPE)?;
+    signal::set_defaults(ignored)?;
     signal::set_mask(Mask::NONE).map(::core::mem::drop)
 }
 
