@@ -27,7 +27,7 @@ pub fn passed(preserve: u32) -> Result<Passed> {
     let variable = |name: &str| std::env::var(name).ok();
     let (mut fds, pid) = (variable("LISTEN_FDS"), variable("LISTEN_PID"));
     if let (Some(text), None) = (&fds, &pid)
-        && !text.parse().is_ok_and(|count| all_inherited(count))
+        && !text.parse().is_ok_and(all_inherited)
     {
         // Engines name no process; but this may as well have come down from another service.
         tracing::debug!("LISTEN_FDS={text:?} without LISTEN_PID and without the descriptors");
