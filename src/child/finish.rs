@@ -191,7 +191,7 @@ pub(super) fn exec(at: &mut Place, script: &mut Script) -> Failure {
 mod tests {
     use ::core::prelude::rust_2024::*;
 
-    use ::std::os::fd::AsRawFd;
+    use ::std::os::fd::IntoRawFd;
 
     use super::{Home, home_of, search_passwd};
     use crate::sys::{fs, io};
@@ -205,11 +205,12 @@ mod tests {
             ("u:x:8:7::/home/u:/bin/sh", None),
             ("", None),
         ] {
-            let file = io::memory_file(c"passwd").expect("a file");
-            fs::write(file.as_raw_fd(), text.as_bytes()).expect("written");
-            fs::rewind(file.as_raw_fd()).expect("rewound");
+            let file = io::memory_file(c"passwd").map_or(-1, IntoRawFd::into_raw_fd);
+            ::core::assert_eq!(fs::write(file, text.as_bytes()), Ok(text.len()));
+            ::core::assert_eq!(fs::rewind(file), Ok(()));
             let mut found = Home::new();
-            search_passwd(file.as_raw_fd(), 7, &mut found);
+            search_passwd(file, 7, &mut found);
+            fs::close(file);
             let found = found.entry().and_then(|entry| entry.to_str().ok());
             ::core::assert_eq!(found, home, "{text:?}");
         }

@@ -310,11 +310,11 @@ mod tests {
         netlink.link(c"lo").expect("lo");
         let mut own = MaybeUninit::<libc::sockaddr_nl>::zeroed();
         let mut size = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
+        let (fd, address) = (netlink.socket.as_raw_fd(), own.as_mut_ptr().cast());
         // SAFETY: the address is as long as said.
-        let own = unsafe {
-            libc::getsockname(netlink.socket.as_raw_fd(), own.as_mut_ptr().cast(), &raw mut size);
-            own.assume_init()
-        };
+        assert_eq!(unsafe { libc::getsockname(fd, address, &raw mut size) }, 0);
+        // SAFETY: zeroed plain data, filled by the kernel.
+        let own = unsafe { own.assume_init() };
         let mut error = Request::new(libc::NLMSG_ERROR as u16, 0, &(-libc::EDOM).to_ne_bytes());
         error.bytes.extend([0; 16]);
         let bytes = error.finish(netlink.sequence + 1);
