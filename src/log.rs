@@ -12,6 +12,7 @@ use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -23,6 +24,7 @@ use crate::cli::args::Global;
 use crate::cli::words::{LogFormat, LogLevel};
 use crate::error::{Doing, Error, Result};
 use crate::state::time;
+use crate::sys::io;
 
 static LOG: OnceLock<Log> = OnceLock::new();
 
@@ -134,8 +136,20 @@ impl Log {
     }
 }
 
+/// What nobody reads for so long is not waited for.
+const PATIENCE_MS: i32 = 2000;
+
+/// A pipe may be full, or a terminal stopped, and others have it open: it is not for us to make it
+/// non-blocking. What poll(2) calls writable takes a line.
 fn to_stderr(line: &str) {
-    drop(std::io::stderr().write_all(line.as_bytes()));
+    static GIVEN_UP: AtomicBool = AtomicBool::new(false);
+    let mut stderr = [io::interest(libc::STDERR_FILENO, libc::POLLOUT)];
+    let patience = if GIVEN_UP.load(Relaxed) { 0 } else { PATIENCE_MS };
+    let ready = io::poll(&mut stderr, patience).is_ok_and(|count| count > 0);
+    GIVEN_UP.store(!ready, Relaxed);
+    if ready {
+        drop(std::io::stderr().write_all(line.as_bytes()));
+    }
 }
 
 /// One line to be.

@@ -10,6 +10,7 @@ static ALLOCATOR: OneThread = OneThread::new();
 
 fn main() -> ExitCode {
     rt::parent::protect::early();
+    rt::sys::signal::own();
     match rt::cli::parse(std::env::args_os()) {
         Ok(cli) => rt::cmd::run(cli),
         Err(refused) => rt::cmd::refuse(&refused),

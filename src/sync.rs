@@ -11,6 +11,8 @@
 //!    |                                 |  a joined pid namespace, and in an exec, right before Ready
 //!    | <--------- NetDevices --------- |  move devices of the host into my namespace
 //!    | ------------- ack ------------> |
+//!    | <----------- Guard ------------ |  before anything of the image is opened, unless the
+//!    | ------------- ack ------------> |  page says that the device program is attached
 //!    | <--- Source(n) ---------------- |  user namespace: open what I cannot reach
 //!    | ---- ack (mount fd) ----------> |
 //!    | <--- Console (master fd) ------ |  process.terminal
@@ -64,11 +66,14 @@ pub enum Kind {
     Cgroup = 10,
     /// Others will see the child: the runtime must have let go of the mount that it runs from.
     Appear = 11,
+    /// The child is about to open something of the image: the devices must be guarded.
+    Guard = 12,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
         [
+            Kind::Guard,
             Kind::Maps,
             Kind::Source,
             Kind::Hooks,

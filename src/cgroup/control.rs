@@ -19,6 +19,9 @@ use crate::host::cgroup::{Membership, Tree};
 /// an uninterruptible wait does neither.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often a cgroup is looked at while nothing is told of it.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// A cgroup that is there and is the recorded one.
 #[derive(Debug)]
 pub struct Cgroup {
@@ -108,6 +111,8 @@ impl Cgroup {
             false => wait(&self.dir, end, |events| !events.frozen),
         };
         let error = match done {
+            // One that has been removed meanwhile does not stand still.
+            Ok(true) if on => return Events::read(&self.dir).map(drop).doing(doing),
             Ok(true) => return Ok(()),
             Ok(false) => {
                 let detail = format!("not done after {} s", PATIENCE.as_secs());
@@ -164,10 +169,11 @@ fn wait(dir: impl AsFd, end: Instant, wanted: impl Fn(Events) -> bool) -> Result
             return Ok(true);
         }
         let left = end.saturating_duration_since(Instant::now());
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        // The kernel gives no notice when the cgroup is removed: then the next look fails.
+        let timeout = PollTimeout::try_from(left.min(LOOK)).unwrap_or(PollTimeout::MAX);
         let answer = poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLPRI)], timeout);
         match answer {
-            Ok(0) => return Ok(false),
+            Ok(0) if left <= LOOK => return Ok(false),
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }

@@ -10,7 +10,9 @@ use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
 use super::controllers::Controllers;
 use super::files;
 use super::remove::remove_directory;
-use super::{CgroupRecord, Directory, Driver, DriverKind, Placement, fresh, guard, setting};
+use super::{
+    CgroupRecord, Directory, Driver, DriverKind, MARKED, Placement, fresh, guard, setting,
+};
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::{Membership, Tree};
 use crate::plan::field::Field;
@@ -46,7 +48,7 @@ impl Fs {
         let path = self.record.path.clone();
         for mut directory in std::mem::take(&mut self.record.made) {
             let doing = || format!("make cgroup /{}", directory.path);
-            match mkdirat(root, directory.path.as_str(), Mode::from_bits_truncate(0o755)) {
+            match mkdirat(root, directory.path.as_str(), Mode::from_bits_truncate(MARKED)) {
                 Ok(()) => {}
                 // Made by another container at the same time, and so not ours to remove.
                 Err(Errno::EEXIST) if directory.path != path => continue,

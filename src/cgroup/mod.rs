@@ -49,6 +49,11 @@ pub use fs::Fs;
 pub use remove::remove;
 pub use systemd::Systemd;
 
+/// The mode of what the driver of files makes. The sticky bit means nothing to a cgroup; it tells a
+/// directory that was made and not yet noted from one that somebody else has made since we have
+/// said that we would.
+const MARKED: u32 = 0o1755;
+
 /// Where the first process is put.
 #[derive(Debug)]
 pub enum Placement {

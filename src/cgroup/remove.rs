@@ -1,16 +1,19 @@
 //! Removal: everything in the cgroup is ended, its sub-cgroups are taken away, then the
 //! cgroup, then those of its parents that we made and that nobody else uses.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Instant;
 
 use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::fstatat;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::control::{self, Cgroup};
-use super::{CgroupRecord, Directory, guard, systemd, walk};
+use super::{CgroupRecord, Directory, files, guard, systemd, walk};
 use crate::error::{Doing, Error, Result, errno_text};
 use crate::host::cgroup::Tree;
+use crate::sys::fs;
 
 /// Removes what the record says that we made. What is gone already is no error, and
 /// what has another id is not ours. Never tries for longer than the processes are given to die.
@@ -25,6 +28,7 @@ pub fn remove(record: &CgroupRecord) -> Result<()> {
         return Ok(());
     }
     let root = Tree::open()?.root;
+    demand_in_sight(&root, record)?;
     for directory in record.made.iter().rev() {
         let own = directory.path == record.path;
         if !is_still_ours(&root, directory)? {
@@ -42,11 +46,32 @@ pub fn remove(record: &CgroupRecord) -> Result<()> {
     Ok(())
 }
 
-/// Without an id, a path that is not populated is taken for what we were about to make.
+/// A cgroup that is not at its path may be gone, or we are in another cgroup namespace than its maker,
+/// which has another path for it. The kernel tells root which.
+fn demand_in_sight(root: &OwnedFd, record: &CgroupRecord) -> Result<()> {
+    let Some(id) = record.id else { return Ok(()) };
+    if control::open_known(root, &record.path, id)?.is_some() {
+        return Ok(());
+    }
+    // O_PATH descriptors name no file system to this call.
+    let listing = files::open_listing(root).doing(|| "open the root of the cgroup tree")?;
+    match fs::kernfs_has(listing.as_raw_fd(), id) {
+        Ok(true) => Err(Error::new(format!("remove cgroup /{}", record.path))
+            .detail("it is there, but has another path in this cgroup namespace")
+            .hint("delete the container from where it was created")),
+        _ => Ok(()),
+    }
+}
+
+/// Without an id, for which there was no time, it has to be marked as made by us.
 fn is_still_ours(root: &OwnedFd, directory: &Directory) -> Result<bool> {
     match directory.id {
         Some(id) => Ok(control::open_known(root, &directory.path, id)?.is_some()),
-        None => Ok(true),
+        None => match fstatat(root, directory.path.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(stat.st_mode & libc::S_ISVTX != 0),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(errno).doing(|| format!("look at cgroup /{}", directory.path)),
+        },
     }
 }
 
@@ -91,5 +116,29 @@ fn empty_and_remove(root: &OwnedFd, record: &CgroupRecord) -> Result<()> {
                 pids.join(" ")
             )))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::{Directory, OwnedFd, is_still_ours};
+
+    #[test]
+    fn without_an_id_only_what_is_marked_is_ours() {
+        let path = std::env::temp_dir().join(format!("rt-marked-{}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        let root = OwnedFd::from(File::open(&path).unwrap());
+        let directory = Directory { path: "made".to_owned(), id: None };
+        let ours = || is_still_ours(&root, &directory).unwrap();
+        assert!(!ours(), "not there");
+        fs::create_dir(path.join("made")).unwrap();
+        assert!(!ours(), "another's");
+        let mode = Permissions::from_mode(super::super::MARKED);
+        fs::set_permissions(path.join("made"), mode).unwrap();
+        assert!(ours());
+        fs::remove_dir_all(&path).unwrap();
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn make(
 }
 
 /// /dev/pts/ptmx of the container, checked to be what its name says (CVE-2025-52565).
-fn open_master(at: &Place) -> Result<RawFd, Failure> {
+fn open_master(at: &mut Place) -> Result<RawFd, Failure> {
     // `exec` has the container's root as its own root already.
     let (root, path) = if at.root >= 0 {
         (at.root, c"dev/pts/ptmx")
@@ -71,6 +71,7 @@ fn open_master(at: &Place) -> Result<RawFd, Failure> {
     if !is_ptmx || magic != fs::magic::DEVPTS {
         return Err(Failure::new(Call::NotDevpts, Errno::ENODEV));
     }
+    at.await_guard()?;
     let master = openat2(root, path, flags, 0, resolve).at(Call::NotDevpts)?;
     // The file could have been exchanged after the check.
     if fs::fstat(master).at(Call::NotDevpts)?.st_rdev != ::libc::makedev(5, 2) {

@@ -25,6 +25,7 @@ const DIRECTORY: i32 = ::libc::O_RDONLY | ::libc::O_DIRECTORY | ::libc::O_NOFOLL
 
 /// Copies what is in the directory `covered` into the empty one `fresh`; both are `O_PATH`.
 pub(super) fn copy(at: &mut Place, covered: RawFd, fresh: RawFd) -> Result<(), Failure> {
+    at.await_guard()?;
     let from = fs::openat(covered, c".", DIRECTORY, 0).at(Call::CopyUp)?;
     let to = fs::openat(fresh, c".", DIRECTORY, 0).at(Call::CopyUp)?;
     let copied = directory(from, to, &mut at.detail, 0);

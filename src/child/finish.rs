@@ -84,6 +84,7 @@ fn executable(path: &CStr) -> Result<(), Errno> {
 /// the image. Without an entry it is `/`.
 pub(super) fn find_home(at: &mut Place, uid: u32) -> Result<(), Failure> {
     at.home.set(b"/");
+    at.await_guard()?;
     let flags = ::libc::O_RDONLY | ::libc::O_NONBLOCK | ::libc::O_NOCTTY;
     let Ok(fd) = openat2(::libc::AT_FDCWD, c"/etc/passwd", flags, 0, RESOLVE_NO_MAGICLINKS) else {
         return Ok(());
@@ -103,13 +104,18 @@ fn search_passwd(fd: RawFd, uid: u32, home: &mut Home) {
     let mut left = MAX_PASSWD;
     let mut buffer = [0u8; 4096];
     while left > 0 {
-        let Ok(count @ 1..) = fs::read(fd, &mut buffer) else { return };
+        let Ok(count) = fs::read(fd, &mut buffer) else { return };
         left = left.saturating_sub(count);
-        for byte in buffer.iter().take(count) {
+        // The last line need not end as a line does.
+        let (bytes, last) = (buffer.iter().take(count), if count == 0 { &b"\n"[..] } else { &[] });
+        for byte in bytes.chain(last) {
             if let Some(found) = lines.take(*byte).and_then(|line| home_of(line, uid)) {
                 home.set(found);
                 return;
             }
+        }
+        if count == 0 {
+            return;
         }
     }
 }
@@ -195,7 +201,30 @@ pub(super) fn exec(at: &mut Place, script: &mut Script) -> Failure {
 mod tests {
     use ::core::prelude::rust_2024::*;
 
-    use super::home_of;
+    use ::std::os::fd::IntoRawFd;
+
+    use super::{Home, home_of, search_passwd};
+    use crate::sys::{fs, io};
+
+    #[test]
+    fn the_last_line_of_a_passwd_need_not_end() {
+        for (text, home) in [
+            ("root:x:0:0::/root:/bin/sh\nu:x:7:7::/home/u:/bin/sh", Some("HOME=/home/u")),
+            ("u:x:7:7::/home/u:/bin/sh\n", Some("HOME=/home/u")),
+            ("u:x:7:7::/home/u", Some("HOME=/home/u")),
+            ("u:x:8:7::/home/u:/bin/sh", None),
+            ("", None),
+        ] {
+            let file = io::memory_file(c"passwd").map_or(-1, IntoRawFd::into_raw_fd);
+            ::core::assert_eq!(fs::write(file, text.as_bytes()), Ok(text.len()));
+            ::core::assert_eq!(fs::rewind(file), Ok(()));
+            let mut found = Home::new();
+            search_passwd(file, 7, &mut found);
+            fs::close(file);
+            let found = found.entry().and_then(|entry| entry.to_str().ok());
+            ::core::assert_eq!(found, home, "{text:?}");
+        }
+    }
 
     #[test]
     fn a_home_belongs_to_a_number_not_to_a_name() {

@@ -9,7 +9,7 @@ use crate::sys::io::{interest, poll};
 use crate::sys::{RawFd, clone, fs, signal};
 
 /// Waits for a byte in the fifo, which is open for reading and writing here, so that there
-/// is never an end of file. Nobody but SIGKILL could end a pid 1 that has no handlers
+/// is never an end of file; execve(2) closes it, for which `start` may wait. Nobody but SIGKILL could end a pid 1 that has no handlers
 /// (pid_namespaces(7)): the usual requests to end are heard by a descriptor.
 pub(super) fn wait(fifo: RawFd) -> Result<(), Failure> {
     const ENDING: [i32; 4] = [::libc::SIGHUP, ::libc::SIGINT, ::libc::SIGQUIT, ::libc::SIGTERM];
@@ -24,6 +24,5 @@ pub(super) fn wait(fifo: RawFd) -> Result<(), Failure> {
     }
     fs::read(fifo, &mut byte).at(Call::Gate)?;
     fs::close(signals);
-    fs::close(fifo);
     Ok(())
 }

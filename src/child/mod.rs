@@ -84,6 +84,8 @@ pub(crate) struct Place {
     null_attached: bool,
     /// Sources of mounts that were opened while the host was in sight.
     trees: [RawFd; MOST_TREES],
+    /// The start gate, once it is passed: it stays open until the program is executed.
+    gate: RawFd,
     /// Nobody reads the socket any more: failures go to the container's stderr.
     alone: bool,
     /// The working directory was entered as root; else it is tried again as the user.
@@ -111,6 +113,7 @@ pub fn enter(mut script: Script, link: RawFd, proc: RawFd, page: &'static Shared
         null: -1,
         null_attached: false,
         trees: [-1; MOST_TREES],
+        gate: -1,
         alone: false,
         in_cwd: false,
         program: 0,
@@ -136,6 +139,15 @@ impl Place {
     fn ask(&mut self, kind: Kind, arg: u64) -> Result<sync::Received, Failure> {
         self.tell(kind, arg, None)?;
         self.hear()
+    }
+
+    /// Waits until the devices of the cgroup are guarded. Before that nothing of the image is
+    /// opened but by `O_PATH`: it could be, or become, a device that the container may not open.
+    fn await_guard(&mut self) -> Result<(), Failure> {
+        if self.page.guarded.load(Ordering::Acquire) == 1 {
+            return Ok(());
+        }
+        self.ask(Kind::Guard, 0).map(|_| ())
     }
 
     /// Waits for the parent's word.

@@ -5,6 +5,7 @@
 
 use ::core::prelude::rust_2024::*;
 
+use ::core::sync::atomic::Ordering;
 use ::seccompiler::sock_filter;
 use ::std::ffi::CString;
 use ::std::rc::Rc;
@@ -298,7 +299,7 @@ pub enum Op {
     },
     /// Keeps everything from this number on from the program.
     CloseFrom(u32),
-    /// Unblocks all signals and undoes what the Rust runtime ignores.
+    /// Unblocks all signals and has none ignored, whatever the caller ignores and `rt` itself.
     ResetSignals,
 }
 
@@ -398,7 +399,11 @@ impl Op {
                 }
                 Ok(())
             }
-            Op::Gate(fifo) => gate::wait(*fifo),
+            Op::Gate(fifo) => {
+                gate::wait(*fifo)?;
+                at.gate = *fifo;
+                Ok(())
+            }
             Op::Capabilities { caps, before_filter, verify } => {
                 creds::drop_to(caps, *before_filter, *verify)
             }
@@ -412,7 +417,8 @@ impl Op {
             }
             Op::CloseOthers { from, keep } => process::close_others(at, *from, *keep),
             Op::ResetSignals => {
-                signal::set_default(::libc::SIGPIPE)?;
+                let ignored = at.page.ignored.load(Ordering::Relaxed);
+                signal::set_defaults(signal::Mask::from_bits(ignored))?;
                 signal::set_mask(signal::Mask::NONE)?;
                 Ok(())
             }

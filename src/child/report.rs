@@ -9,7 +9,7 @@ use ::nix::errno::Errno;
 
 use super::{Place, Script, diagnose};
 use crate::sync::{self, Frame, Kind, MAX_TEXT};
-use crate::sys::{RawFd, clone, fs};
+use crate::sys::{RawFd, clone, fs, io};
 
 /// Numbers that go through the socket, and the words for them.
 macro_rules! calls {
@@ -230,6 +230,10 @@ impl Place {
             // If this fails, the parent is gone and has nobody to tell either.
             let _ = sync::send(self.link, frame, self.detail.as_slice(), None);
         }
+        if self.gate >= 0 {
+            // Who has opened the gate may be waiting for the program.
+            let _ = fs::write(self.gate, b"1");
+        }
         clone::exit(255)
     }
 }
@@ -245,5 +249,10 @@ fn say(what: &[&[u8]], errno: Errno, detail: &[u8]) -> bool {
     let text = what.chain(*b": ").chain(lower).chain(rest).chain(detail);
     let length =
         line.iter_mut().zip(text.take(1023).chain(*b"\n")).map(|(to, from)| *to = from).count();
+    // A pipe that is full and that nobody reads must not keep the parent waiting.
+    let mut stderr = [io::interest(2, ::libc::POLLOUT)];
+    if !::core::matches!(io::poll(&mut stderr, 2000), Ok(1..)) {
+        return false;
+    }
     ::core::matches!(fs::write(2, line.get(..length).unwrap_or_default()), Ok(1..))
 }

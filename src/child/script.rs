@@ -23,6 +23,8 @@ pub struct Step {
 /// Everything that the child does, up to execve(2).
 #[derive(Debug)]
 pub struct Script {
+    /// For a process that joins a container, and not for its first one.
+    pub joins: bool,
     /// In the order of execution.
     pub steps: Vec<Step>,
     /// Paths at which the program may be.

@@ -50,7 +50,7 @@ pub fn run(global: &Global, args: &Run) -> Result<ExitCode> {
     }
     // Others may work on the container while it runs, and also delete it.
     container.dir.unlock();
-    let exit = wait::foreground(birth.pidfd.as_fd(), master, messenger.as_ref());
+    let exit = wait::foreground(birth.pidfd.as_fd(), birth.ignored, master, messenger.as_ref());
     if exit.is_err() {
         birth.abort()?;
     }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
 
-use super::root;
+use super::{if_it_runs, root};
 use crate::cli::args::{Exec, Global};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::parent::console::{self, Socket};
@@ -61,13 +61,14 @@ pub fn exec(global: &Global, args: &Exec) -> Result<ExitCode> {
         passed: fds::passed(args.preserve_fds)?,
     };
     let joined = join::exec(&request).map_err(|error| blame(error, args));
+    let joined = if_it_runs(&container, joined);
     let ours = !args.detach && !terminal;
     let Joined { birth, master } =
         joined.map_err(|error| if ours { error } else { error.aloud() })?;
     if args.detach {
         return Ok(ExitCode::SUCCESS);
     }
-    let exit = wait::foreground(birth.pidfd.as_fd(), master, None)?;
+    let exit = wait::foreground(birth.pidfd.as_fd(), birth.ignored, master, None)?;
     signal::set_mask(birth.mask).doing(|| "restore the signal mask")?;
     Ok(ExitCode::from(exit.code() as u8))
 }

@@ -17,7 +17,7 @@ pub fn kill(root: &StateRoot, id: &Id, signal: i32, all: bool) -> Result<()> {
     let init = container.init()?;
     let reached = match (all, signal) {
         // In a cgroup that was there before: one by one, and init wherever it has moved to.
-        (true, libc::SIGKILL) if container.own_cgroup()?.is_none() => {
+        (true, libc::SIGKILL) if matches!(container.own_cgroup(), Ok(None)) => {
             signal_all(&container, init.as_ref(), signal)? | send(init.as_ref(), signal)?
         }
         (_, libc::SIGKILL) => kill_all(&container, init.as_ref())?,
@@ -30,15 +30,26 @@ pub fn kill(root: &StateRoot, id: &Id, signal: i32, all: bool) -> Result<()> {
 
 /// Ends every process of the container; whether there was one.
 pub(super) fn kill_all(container: &Container, init: Option<&OwnedFd>) -> Result<bool> {
-    let mut found = false;
-    if let Some(cgroup) = container.own_cgroup()? {
-        found = init.is_some() || !cgroup.pids()?.is_empty();
-        if found {
-            cgroup.kill()?;
+    // First of all, for where the cgroup cannot be written, or is not even mounted; and wherever in
+    // the tree init has moved to.
+    let reached = send(init, libc::SIGKILL)?;
+    match kill_cgroup(container, reached) {
+        // With init goes all of its pid namespace.
+        Err(error) if reached => {
+            tracing::warn!("{}", error.within("only the container's first process was killed"));
+            Ok(true)
         }
+        found => found.map(|found| found | reached),
     }
-    // Also without a cgroup of its own, and wherever in the tree init has moved to.
-    Ok(send(init, libc::SIGKILL)? || found)
+}
+
+fn kill_cgroup(container: &Container, known: bool) -> Result<bool> {
+    let Some(cgroup) = container.own_cgroup()? else { return Ok(false) };
+    let found = known || !cgroup.pids()?.is_empty();
+    if found {
+        cgroup.kill()?;
+    }
+    Ok(found)
 }
 
 /// Signals each process of the cgroup; whether there was one. It was empty when the container

@@ -25,7 +25,7 @@ use crate::cli::args::Global;
 use crate::cli::{Cli, Refused, Verb};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::log;
-use crate::state::Id;
+use crate::state::{Container, Id};
 use crate::sys;
 
 /// The exit code of an `exec` whose process was never there: it tells that from a
@@ -114,6 +114,17 @@ fn print(text: &str) -> Result<()> {
         rest = rest.get(written..).unwrap_or_default();
     }
     Ok(())
+}
+
+/// What failed because the container has ended meanwhile says that instead: which call has met it
+/// first is of no use to anybody. What the program itself has been told stays.
+fn if_it_runs<T>(container: &Container, done: Result<T>) -> Result<T> {
+    match done {
+        Err(error) if !error.is_on_stderr() && matches!(container.init(), Ok(None)) => {
+            Err(not_running(container.id()).detail(format!("it has ended meanwhile: {error}")))
+        }
+        other => other,
+    }
 }
 
 /// The error for a container without the process that was asked for; engines look for

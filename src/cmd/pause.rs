@@ -1,15 +1,15 @@
 //! `rt pause ID` and `rt resume ID`.
 
-use super::not_running;
+use super::{if_it_runs, not_running};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Kind, Result};
 use crate::state::{Container, Id, StateRoot, Status};
 
-/// Freezes all processes of a created or running container.
+/// Freezes all processes of a created or running container. Nobody thaws or deletes it meanwhile.
 pub fn pause(root: &StateRoot, id: &Id) -> Result<()> {
-    let container = Container::load(root, id)?;
+    let container = Container::load_locked(root, id)?;
     match container.status()? {
-        Status::Created | Status::Running => cgroup(&container)?.freeze(true),
+        Status::Created | Status::Running => freeze(&container, true),
         Status::Paused => Err(not_running(id).detail("it is paused already")),
         status => Err(not_running(id).detail(format!("it is {status}"))),
     }
@@ -17,13 +17,18 @@ pub fn pause(root: &StateRoot, id: &Id) -> Result<()> {
 
 /// Lets a paused container go on.
 pub fn resume(root: &StateRoot, id: &Id) -> Result<()> {
-    let container = Container::load(root, id)?;
+    let container = Container::load_locked(root, id)?;
     match container.status()? {
-        Status::Paused => cgroup(&container)?.freeze(false),
+        Status::Paused => freeze(&container, false),
         status => Err(Error::new(format!("container not paused: {id}"))
             .kind(Kind::WrongStatus)
             .detail(format!("it is {status}"))),
     }
+}
+
+fn freeze(container: &Container, on: bool) -> Result<()> {
+    let frozen = cgroup(container).and_then(|cgroup| cgroup.freeze(on));
+    if_it_runs(container, frozen)
 }
 
 fn cgroup(container: &Container) -> Result<Cgroup> {

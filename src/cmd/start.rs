@@ -82,7 +82,7 @@ fn pass_gate(container: &Container, found: &Hooks) -> Result<()> {
     if found.poststart.is_empty() {
         return Ok(());
     }
-    gate.wait_until_passed()?;
+    gate.wait_until_executed()?;
     run_poststart(container, found)
 }
 

@@ -18,6 +18,7 @@ const MEMBER: u8 = 3;
 const ERROR_NAME: u8 = 4;
 const REPLY_SERIAL: u8 = 5;
 const DESTINATION: u8 = 6;
+const SENDER: u8 = 7;
 const SIGNATURE: u8 = 8;
 
 /// A method call.
@@ -90,6 +91,8 @@ pub struct Incoming {
     pub member: String,
     /// Name of an error.
     pub error: String,
+    /// The unique name of who has sent it, by the bus; empty without a bus in between.
+    pub sender: String,
     signature: String,
     body: Vec<u8>,
 }
@@ -125,6 +128,7 @@ impl Incoming {
             reply_to: 0,
             member: String::new(),
             error: String::new(),
+            sender: String::new(),
             signature: String::new(),
             body: bytes.get(end.next_multiple_of(8)..)?.to_vec(),
         };
@@ -138,7 +142,8 @@ impl Incoming {
                 (ERROR_NAME, "s") => message.error = fields.string()?.to_owned(),
                 (REPLY_SERIAL, "u") => message.reply_to = fields.number()?,
                 (SIGNATURE, "g") => message.signature = fields.signature()?.to_owned(),
-                // Path, interface, destination, sender, and what may come to be.
+                (SENDER, "s") => message.sender = fields.string()?.to_owned(),
+                // Path, interface, destination, and what may come to be.
                 (_, "s" | "o") => drop(fields.string()?),
                 (_, "u") => drop(fields.number()?),
                 (_, "g") => drop(fields.signature()?),
@@ -249,7 +254,7 @@ mod tests {
         let fields = vec![
             (PATH, Value::Path("/org/freedesktop/systemd1".into())),
             (MEMBER, Value::str("JobRemoved")),
-            (7, Value::str(":1.0")),
+            (SENDER, Value::str(":1.0")),
         ];
         let job = Value::Path("/org/freedesktop/systemd1/job/4".into());
         message(4, fields, &[Value::U32(4), job, Value::str("a.scope"), Value::str("done")])
@@ -278,6 +283,7 @@ mod tests {
         let bytes = job_removed();
         let signal = Incoming::parse(&bytes).expect("a message");
         assert_eq!((signal.kind, signal.member.as_str()), (Some(Kind::Signal), "JobRemoved"));
+        assert_eq!(signal.sender, ":1.0");
         let arguments = signal.arguments();
         assert_eq!(arguments.len(), 4);
         assert_eq!((&arguments[0], &arguments[3]), (&Value::U32(4), &Value::str("done")));

@@ -24,6 +24,14 @@ pub struct Tree {
 impl Tree {
     /// Finds the tree: at /sys/fs/cgroup, or next to the trees of v1 on a hybrid host.
     pub fn open() -> Result<Tree> {
+        Self::find()?.ok_or_else(|| {
+            Error::new("no cgroup v2 at /sys/fs/cgroup or /sys/fs/cgroup/unified")
+                .hint("rt needs it there; a host with only cgroup v1 is not supported")
+        })
+    }
+
+    /// The same; `None` where it is not mounted.
+    pub fn find() -> Result<Option<Tree>> {
         for mount in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
             let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
             let root = match openat(AT_FDCWD, mount, flags, Mode::empty()) {
@@ -32,11 +40,10 @@ impl Tree {
             };
             let kind = fstatfs(&root).doing(|| format!("statfs {mount}"))?.filesystem_type();
             if kind == CGROUP2_SUPER_MAGIC {
-                return Ok(Tree { root, mount });
+                return Ok(Some(Tree { root, mount }));
             }
         }
-        Err(Error::new("no cgroup v2 at /sys/fs/cgroup or /sys/fs/cgroup/unified")
-            .hint("rt needs it there; a host with only cgroup v1 is not supported"))
+        Ok(None)
     }
 }
 

@@ -16,6 +16,7 @@ use crate::error::{Doing, Error, Result};
 use crate::sync::{self, Frame, Kind};
 use crate::sys::clone::{self, Side};
 use crate::sys::page::SharedPage;
+use crate::sys::proc::ignored_signals;
 use crate::sys::{fs, mem, memory, pidfd, signal, sock};
 
 /// The inode number of the root of a procfs.
@@ -47,6 +48,8 @@ pub struct Birth {
     pub pidfd: OwnedFd,
     /// The signals that the caller had blocked.
     pub mask: signal::Mask,
+    /// The signals that the caller has us ignore, and that we ignore ourselves.
+    pub ignored: signal::Mask,
     /// It is only a stage so far.
     stage: bool,
     ready: bool,
@@ -105,10 +108,13 @@ pub fn begin(script: Script, cradle: &Cradle) -> Result<Birth> {
         }
     };
     drop(theirs);
+    // While the child is at work: it takes the kernel 20 us to write this file.
+    let ignored = ignored_signals().doing(|| "read /proc/self/status")?;
+    page.ignored.store(ignored.bits(), Ordering::Relaxed);
     tracing::debug!("child process in init(): pid {pid}, {} steps to do", script.steps.len());
     let stage = script.steps.iter().any(|step| step.op.ends_stage());
     let script = ManuallyDrop::new(script);
-    Ok(Birth { script, link: ours, page, pid, pidfd, mask, stage, ready: false })
+    Ok(Birth { script, link: ours, page, pid, pidfd, mask, ignored, stage, ready: false })
 }
 
 /// The host's procfs, before anything of a container is near: it must be a whole procfs
@@ -125,8 +131,10 @@ pub(super) fn open_proc() -> Result<OwnedFd> {
 }
 
 impl Birth {
-    /// The next thing that the child wants.
+    /// The next thing that the child wants. Who listens has guarded the devices of its cgroup:
+    /// from now on it may open what belongs to the image.
     pub fn listen(&mut self) -> Result<Event> {
+        self.page.guarded.store(1, Ordering::Release);
         let received = sync::receive(self.link.as_raw_fd()).doing(|| "hear from the child")?;
         let Some(sync::Received { frame, fd, text, text_length }) = received else {
             if !self.ready {
@@ -139,6 +147,10 @@ impl Birth {
         tracing::debug!("the child says: {:?} {}", frame.kind, frame.arg);
         match (frame.kind, fd) {
             (Kind::Cgroup, _) => Ok(Event::Cgroup),
+            (Kind::Guard, _) => {
+                self.answer(None)?;
+                self.listen()
+            }
             (Kind::Maps, _) => Ok(Event::Maps),
             (Kind::NetDevices, _) => Ok(Event::NetDevices),
             (Kind::Source, _) => Ok(Event::Source(frame.arg as u32)),

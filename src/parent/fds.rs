@@ -25,7 +25,14 @@ pub struct Passed {
 /// When the caller has not opened as many. A descriptor of `rt` itself does not count.
 pub fn passed(preserve: u32) -> Result<Passed> {
     let variable = |name: &str| std::env::var(name).ok();
-    let (fds, pid) = (variable("LISTEN_FDS"), variable("LISTEN_PID"));
+    let (mut fds, pid) = (variable("LISTEN_FDS"), variable("LISTEN_PID"));
+    if let (Some(text), None) = (&fds, &pid)
+        && !text.parse().is_ok_and(all_inherited)
+    {
+        // Engines name no process; but this may as well have come down from another service.
+        tracing::debug!("LISTEN_FDS={text:?} without LISTEN_PID and without the descriptors");
+        fds = None;
+    }
     let passed = decide(fds.as_deref(), pid.as_deref(), std::process::id(), preserve)?;
     for fd in FIRST..FIRST + passed.count {
         if !i32::try_from(fd).is_ok_and(io::is_inherited) {
@@ -38,6 +45,10 @@ pub fn passed(preserve: u32) -> Result<Passed> {
         }
     }
     Ok(passed)
+}
+
+fn all_inherited(count: u32) -> bool {
+    count <= MAX && (FIRST..FIRST + count).all(|fd| io::is_inherited(fd as i32))
 }
 
 fn decide(

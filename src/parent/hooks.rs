@@ -40,14 +40,14 @@ use super::birth;
 use crate::cgroup::Cgroup;
 use crate::error::{Doing, Error, Result};
 use crate::plan::hooks::{Hook, Kind};
-use crate::seccomp::NATIVE;
 use crate::plan::process::{Label, Process};
 use crate::seccomp::Filter;
+use crate::seccomp::NATIVE;
 use crate::state::Record;
 use crate::sys::clone::{self, REBORN_FLAGS, Side};
 use crate::sys::page::{CArray, SharedPage};
 use crate::sys::signal::{self, Blocked, Mask};
-use crate::sys::{fs, io, mem, memory, pidfd};
+use crate::sys::{fs, io, mem, memory, pidfd, proc};
 
 /// Signals that end a hook early: without a timeout there would be no other way out.
 const INTERRUPTS: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
@@ -170,8 +170,9 @@ fn run_one(
     let what = || format!("error running {kind} hook #{index}: {path}");
     let begun = Instant::now();
     let _blocked = Blocked::all().doing(what)?;
-    let interrupts = interrupts().doing(what)?;
-    let mut running = Running::start(hook, state_json, place).doing(what)?;
+    let ignored = proc::ignored_signals().doing(what)?;
+    let interrupts = interrupts(ignored).doing(what)?;
+    let mut running = Running::start(hook, state_json, place, ignored).doing(what)?;
     let deadline = hook.timeout.and_then(|timeout| begun.checked_add(timeout));
     let outcome = running.wait(deadline, interrupts.as_raw_fd()).doing(what)?;
     let left = running.end(&outcome);
@@ -193,14 +194,8 @@ fn run_one(
 
 /// A descriptor that tells of [`INTERRUPTS`]. What the caller has ignored stays ignored,
 /// although a blocked signal would be told of all the same.
-fn interrupts() -> Result<OwnedFd, Errno> {
-    let mut wanted = Vec::new();
-    for signal in INTERRUPTS {
-        if !signal::is_ignored(signal)? {
-            wanted.push(signal);
-        }
-    }
-    signal::signalfd(Mask::of(&wanted)).map(mem::own)
+fn interrupts(ignored: Mask) -> Result<OwnedFd, Errno> {
+    signal::signalfd(Mask::of(&INTERRUPTS).except(ignored)).map(mem::own)
 }
 
 /// A hook on its way.
@@ -218,7 +213,12 @@ struct Running {
 
 impl Running {
     /// Prepares everything that needs memory, then clones.
-    fn start(hook: &Hook, state_json: &[u8], place: Place<'_>) -> Result<Self, Errno> {
+    fn start(
+        hook: &Hook,
+        state_json: &[u8],
+        place: Place<'_>,
+        ignored: Mask,
+    ) -> Result<Self, Errno> {
         let stdin = state_file(state_json)?;
         let (report, report_writer) = io::pipe()?;
         let (output, output_writer) = io::pipe()?;
@@ -269,6 +269,7 @@ impl Running {
             join,
             rights,
             page: SharedPage::map(None)?,
+            ignored,
         };
         memory::find_arguments();
         match clone::clone3(0, None, None)? {

@@ -29,8 +29,8 @@ use self::fds::Passed;
 use self::handover::PidFile;
 use self::notify::Messenger;
 use crate::error::{Doing, Result};
-use crate::host::Host;
 use crate::host::cgroup::Tree;
+use crate::host::{self, Host};
 use crate::plan::field::Field;
 use crate::plan::process::Process;
 use crate::plan::resources::Manager;
@@ -104,6 +104,7 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
         extra_env: &request.passed.env,
         unprivileged: host.unprivileged,
         in_userns: host.in_userns,
+        no_mknod: !host::may_mknod()?,
         setgroups_denied: host.setgroups_denied,
         cgroups: request.cgroups,
         cgroup_root: Path::new(tree.mount),

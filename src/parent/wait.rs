@@ -17,14 +17,18 @@ use crate::sys::{io, mem};
 ///
 /// Its end is told by its pidfd alone: a lost SIGCHLD cannot hang anything. Signals are to
 /// be blocked since before the process was cloned, with [`Blocked::all`] or the same: then
-/// none is lost, and those that came meanwhile are handed on as well.
+/// none is lost, and those that came meanwhile are handed on as well. Those that the caller has us
+/// ignore, as nohup(1) does, stay ignored, although a blocked one would be told of all the same.
 pub fn foreground(
     init: BorrowedFd<'_>,
+    ignored: Mask,
     terminal: Option<OwnedFd>,
     messenger: Option<&Messenger>,
 ) -> Result<Exit> {
     let (input, output) = (stdin(), stdout());
-    relay(init, terminal, messenger, input.as_fd(), output.as_fd())
+    // These two we ignore ourselves.
+    let wanted = Mask::ALL.except(ignored.without(&[libc::SIGPIPE, libc::SIGXFSZ]));
+    relay(init, wanted, terminal, messenger, input.as_fd(), output.as_fd())
         .doing(|| "wait for the container's process")
 }
 
@@ -37,13 +41,14 @@ pub fn last_words(terminal: OwnedFd) -> Result<()> {
 
 fn relay(
     init: BorrowedFd<'_>,
+    wanted: Mask,
     terminal: Option<OwnedFd>,
     messenger: Option<&Messenger>,
     stdin: BorrowedFd<'_>,
     stdout: BorrowedFd<'_>,
 ) -> Result<Exit, Errno> {
     let _blocked = Blocked::all()?;
-    let signals = signal::signalfd(Mask::ALL).map(mem::own)?;
+    let signals = signal::signalfd(wanted).map(mem::own)?;
     let mut relay = terminal.map(|master| Relay::new(master, stdin, stdout)).transpose()?;
     let nothing = [io::interest(-1, 0); 3];
     loop {
@@ -159,7 +164,7 @@ mod tests {
     fn the_exit_code_is_that_of_the_process() {
         for (script, code) in [("exit 7", 7), ("kill -KILL $$", 137), ("true", 0)] {
             let process = shell(script, None);
-            let exit = foreground(process.as_fd(), None, None).expect("waited");
+            let exit = foreground(process.as_fd(), Mask::NONE, None, None).expect("waited");
             assert_eq!(exit.code(), code, "{script}");
         }
     }
@@ -173,7 +178,8 @@ mod tests {
         let (reader, output) = io::pipe().expect("a pipe");
         write(&typist, "one\ntwo");
         drop(typist);
-        let exit = relay(process.as_fd(), Some(master), None, input.as_fd(), output.as_fd());
+        let exit =
+            relay(process.as_fd(), Mask::ALL, Some(master), None, input.as_fd(), output.as_fd());
         assert_eq!(exit, Ok(Exit::Code(3)));
         let shown = rest(&reader);
         assert!(shown.contains("one\r\n") && shown.contains("two"), "{shown:?}");
@@ -202,7 +208,8 @@ mod tests {
             }
             (shown, outer_master)
         });
-        let exit = relay(process.as_fd(), Some(master), None, outer.as_fd(), outer.as_fd());
+        let exit =
+            relay(process.as_fd(), Mask::ALL, Some(master), None, outer.as_fd(), outer.as_fd());
         assert_eq!(exit, Ok(Exit::Code(5)));
         let (shown, _master) = typist.join().expect("typed");
         assert!(shown.contains("33 99"), "{shown:?}");
@@ -217,7 +224,8 @@ mod tests {
         let (input, _typist) = io::pipe().expect("a pipe");
         let (reader, output) = io::pipe().expect("a pipe");
         drop(reader);
-        let exit = relay(process.as_fd(), Some(master), None, input.as_fd(), output.as_fd());
+        let exit =
+            relay(process.as_fd(), Mask::ALL, Some(master), None, input.as_fd(), output.as_fd());
         assert_eq!(exit, Ok(Exit::Code(4)));
     }
 
@@ -230,7 +238,8 @@ mod tests {
         let (input, _typist) = io::pipe().expect("a pipe");
         let (_reader, output) = io::pipe().expect("a pipe");
         let begun = Instant::now();
-        let exit = relay(process.as_fd(), Some(master), None, input.as_fd(), output.as_fd());
+        let exit =
+            relay(process.as_fd(), Mask::ALL, Some(master), None, input.as_fd(), output.as_fd());
         assert_eq!(exit, Ok(Exit::Code(6)));
         assert!(begun.elapsed() < Duration::from_secs(5));
     }

@@ -66,6 +66,8 @@ pub struct Opts<'a> {
     pub unprivileged: bool,
     /// The runtime is itself in a user namespace.
     pub in_userns: bool,
+    /// We may not make device nodes.
+    pub no_mknod: bool,
     /// It forbids setgroups(2).
     pub setgroups_denied: bool,
     /// Who makes its cgroup.
@@ -173,7 +175,7 @@ fn read(spec: &Spec, opts: &Opts<'_>, findings: &mut Findings) -> Plan {
         rootfs: rootfs::plan(spec, opts.bundle, &namespaces, findings),
         net_devices: net_devices::plan(spec, &namespaces, opts.unprivileged, findings),
         devices: devices::plan(spec, &mounts, findings).into_iter().map(Rc::new).collect(),
-        bind_devices: opts.in_userns,
+        bind_devices: opts.in_userns || opts.no_mknod,
         sysctls: sysctl::plan(spec, &namespaces, findings),
         hostname: host_name(spec.hostname().as_deref(), "hostname", &namespaces, findings),
         domainname: host_name(spec.domainname().as_deref(), "domainname", &namespaces, findings),

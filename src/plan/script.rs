@@ -183,7 +183,7 @@ pub fn init(plan: &Plan, process: &Process, setup: &InitSetup) -> Script {
     };
     privileges(&mut steps, plan, process, &last);
     appear(&mut steps, plan, process, &last);
-    finish(steps, plan, process)
+    finish(steps, plan, process, false)
 }
 
 /// The steps of a process that joins a container.
@@ -224,15 +224,16 @@ pub fn exec(plan: &Plan, process: &Process, setup: &ExecSetup) -> Script {
     let last = Last { setgroups, gate: None, keep_below, unprivileged: false, cpus, birth };
     privileges(&mut steps, plan, process, &last);
     appear(&mut steps, plan, process, &last);
-    finish(steps, plan, process)
+    finish(steps, plan, process, true)
 }
 
 fn close_others(steps: &mut Steps, from: u32, keep: Option<RawFd>) {
     steps.push(Op::CloseOthers { from, keep: [keep.unwrap_or(-1), -1] });
 }
 
-fn finish(steps: Steps, plan: &Plan, process: &Process) -> Script {
+fn finish(steps: Steps, plan: &Plan, process: &Process, joins: bool) -> Script {
     Script {
+        joins,
         may_look: plan.seccomp.as_ref().is_none_or(Filter::lets_look_at_files),
         steps: steps.0,
         candidates: process.candidates.clone(),
@@ -333,6 +334,19 @@ fn console(steps: &mut Steps, process: &Process, mount: bool) {
     }
 }
 
+/// What the child itself may have to open, or has open, when the limits are set: the socket, the
+/// gate, signals, the working directory, a seccomp listener.
+const OWN_FILES: u32 = 16;
+
+/// Whether the limit would meet the child itself: it comes last of all.
+fn has_few_files(limit: &Rlimit, last: &Last) -> bool {
+    limit.resource == libc::RLIMIT_NOFILE && limit.soft < (last.keep_below + OWN_FILES).into()
+}
+
+fn rlimit(limit: &Rlimit, soft: u64, hard: u64) -> Op {
+    Op::Rlimit { resource: limit.resource, name: limit.name.clone(), soft, hard }
+}
+
 /// From root to the user, who keeps the permitted capabilities for what is left to do.
 ///
 /// The order is the kernel's: what needs capabilities comes before they go; limits on
@@ -365,12 +379,13 @@ fn privileges(steps: &mut Steps, plan: &Plan, process: &Process, last: &Last) {
     }
     for limit in &limits.rlimits {
         if counts_processes(limit) && last.birth.is_some() {
-            steps.for_field(
-                Op::WidenLimit { resource: limit.resource, hard: limit.hard },
-                &limit.field,
-            );
-        } else {
-            steps.for_field(rlimit(limit), &limit.field);
+            let (resource, hard) = (limit.resource, limit.hard);
+            steps.for_field(Op::WidenLimit { resource, hard }, &limit.field);
+        } else if !has_few_files(limit, last) {
+            steps.for_field(rlimit(limit, limit.soft, limit.hard), &limit.field);
+        } else if limit.hard >= (last.keep_below + OWN_FILES).into() {
+            // Raising a hard limit needs rights, and lowering it none.
+            steps.for_field(rlimit(limit, limit.hard, limit.hard), &limit.field);
         }
     }
     steps.at(Op::OwnStdio { uid: creds.uid }, "process.user");
@@ -455,7 +470,7 @@ fn waiting(plan: &Plan, process: &Process, last: &Last) -> Steps {
     steps.at(Op::NewSession { terminal: process.terminal }, "process.terminal");
     if last.birth.is_some() {
         for limit in process.limits.rlimits.iter().filter(|limit| counts_processes(limit)) {
-            steps.for_field(rlimit(limit), &limit.field);
+            steps.for_field(rlimit(limit, limit.soft, limit.hard), &limit.field);
         }
     }
     if last.birth.is_some() && !process.args.is_empty() {
@@ -469,6 +484,9 @@ fn waiting(plan: &Plan, process: &Process, last: &Last) -> Steps {
     steps.push(Op::Ready);
     if let Some(fifo) = last.gate {
         steps.push(Op::Gate(fifo));
+    }
+    for limit in process.limits.rlimits.iter().filter(|limit| has_few_files(limit, last)) {
+        steps.for_field(rlimit(limit, limit.soft, limit.hard), &limit.field);
     }
     steps.push(Op::ResetSignals);
     steps
@@ -490,11 +508,6 @@ fn passes_all<'a>(filter: &Filter, mut after: impl Iterator<Item = &'a Op>) -> b
 /// more for a moment. To lower it needs no right.
 fn counts_processes(limit: &Rlimit) -> bool {
     limit.resource == libc::RLIMIT_NPROC
-}
-
-fn rlimit(limit: &Rlimit) -> Op {
-    let (resource, soft, hard) = (limit.resource, limit.soft, limit.hard);
-    Op::Rlimit { resource, name: limit.name.clone(), soft, hard }
 }
 
 /// The reader of the configuration lets no NUL through.

@@ -81,6 +81,7 @@ mod tests {
             extra_env: &[],
             unprivileged: false,
             in_userns: false,
+            no_mknod: false,
             setgroups_denied: false,
             cgroups: Manager::None,
             cgroup_root: Path::new("/sys/fs/cgroup"),

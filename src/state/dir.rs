@@ -229,10 +229,14 @@ impl StateDir {
             other => other,
         }
         .doing(doing)?;
-        let written = match write(&file, bytes) {
-            Ok(count) if count == bytes.len() => Ok(()),
-            Ok(_) => Err(Errno::ENOSPC),
-            Err(errno) => Err(errno),
+        // What is cut short is tried again, and then the kernel says why.
+        let mut rest = bytes;
+        let written = loop {
+            match write(&file, rest) {
+                Ok(count) if count == rest.len() => break Ok(()),
+                Ok(count) => rest = &rest[count..],
+                Err(errno) => break Err(errno),
+            }
         };
         if written.is_err() {
             // The first error is the one to tell.

@@ -53,7 +53,7 @@ impl Why {
             None => unclaimed(container)?,
             known => known,
         };
-        let kills = match container.cgroup()? {
+        let kills = match container.cgroup_in_sight()? {
             Some(cgroup) => stats::memory_events(&cgroup)?.get("oom_kill").copied(),
             None => None,
         };

@@ -13,6 +13,7 @@ use nix::unistd::{UnlinkatFlags, mkfifoat, unlinkat, write};
 
 use super::StateDir;
 use crate::error::{Doing, Error, Kind, Result};
+use crate::sys::io;
 
 pub(super) const GATE: &str = "exec.fifo";
 /// How long init may take from the gate to its program.
@@ -67,9 +68,10 @@ pub struct OpenGate(OwnedFd);
 
 impl OpenGate {
     /// Waits until init has executed its program, or has ended: then nobody has the fifo
-    /// open to read any more, which poll(2) reports as an error condition.
-    pub fn wait_until_passed(&self) -> Result<()> {
-        let doing = || "wait for init to pass the start gate";
+    /// open to read any more, which poll(2) reports as an error condition. An init that could not
+    /// execute it has left a byte.
+    pub fn wait_until_executed(&self) -> Result<()> {
+        let doing = || "wait for init to execute its program";
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -80,8 +82,16 @@ impl OpenGate {
                         .detail(format!("it has not after {} s", PATIENCE.as_secs())));
                 }
                 Err(Errno::EINTR) => {}
-                other => return other.map(drop).doing(doing),
+                other => {
+                    other.doing(doing)?;
+                    break;
+                }
             }
+        }
+        match io::waiting(&self.0).doing(doing)? {
+            0 => Ok(()),
+            _ => Err(Error::new("the container's program could not be executed")
+                .hint("what the container has written to its standard error says why")),
         }
     }
 }

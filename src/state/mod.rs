@@ -42,7 +42,8 @@ use std::cell::OnceCell;
 use std::os::fd::OwnedFd;
 
 use crate::cgroup::{Cgroup, CgroupRecord};
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
+use crate::host::cgroup::Tree;
 use crate::resctrl::RdtRecord;
 use crate::sys;
 
@@ -90,7 +91,19 @@ impl Container {
 
     /// How it is doing now.
     pub fn status(&self) -> Result<Status> {
-        status::decide(self)
+        let status = status::decide(self)?;
+        if status == Status::Stopped
+            && let Some(known) = self.record.pid_namespace
+            && status::Facts::same_boot(self)?
+            && known != pid_namespace()?
+        {
+            let id = self.id();
+            let text = format!("container {id} was created in another pid namespace");
+            return Err(Error::new(text)
+                .detail("its processes cannot be seen from here")
+                .hint("do this where it was created, or delete it with --force"));
+        }
+        Ok(status)
     }
 
     /// A descriptor of init while it lives, so that a signal reaches it and nobody else.
@@ -116,6 +129,14 @@ impl Container {
     /// The container's cgroup, if it has one that is still there.
     pub fn cgroup(&self) -> Result<Option<Cgroup>> {
         self.cgroup_record()?.map_or(Ok(None), Cgroup::open)
+    }
+
+    /// The same, for those who only look: none where the tree of cgroups is not mounted.
+    pub fn cgroup_in_sight(&self) -> Result<Option<Cgroup>> {
+        self.cgroup().or_else(|error| match Tree::find() {
+            Ok(None) => Ok(None),
+            _ => Err(error),
+        })
     }
 
     /// The same, if it was made for the container. In one that was there before, others may
@@ -147,12 +168,23 @@ impl Container {
     }
 }
 
+fn boot_id() -> Result<String> {
+    let id = sys::proc::boot_id().doing(|| "read the boot id");
+    id.map_err(|error| error.hint("a whole proc file system must be mounted at /proc"))
+}
+
+/// The inode number of our own pid namespace.
+fn pid_namespace() -> Result<u64> {
+    let stat = sys::fs::stat(c"/proc/self/ns/pid").doing(|| "look at /proc/self/ns/pid")?;
+    Ok(stat.st_ino)
+}
+
 impl status::Facts for Container {
     fn same_boot(&self) -> Result<bool> {
         if let Some(known) = self.same_boot.get() {
             return Ok(*known);
         }
-        let now = sys::proc::boot_id().doing(|| "read the boot id")?;
+        let now = boot_id()?;
         Ok(*self.same_boot.get_or_init(|| self.record.boot_id == now))
     }
 
@@ -165,7 +197,7 @@ impl status::Facts for Container {
     }
 
     fn frozen(&self) -> Result<bool> {
-        self.cgroup()?.map_or(Ok(false), |cgroup| cgroup.is_frozen())
+        self.cgroup_in_sight()?.map_or(Ok(false), |cgroup| cgroup.is_frozen())
     }
 
     fn at_gate(&self) -> Result<bool> {

@@ -9,9 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::process::Process;
 use super::{Ending, Id, time};
 use crate::cgroup::CgroupRecord;
-use crate::error::{Doing, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::resctrl::RdtRecord;
-use crate::sys;
 
 /// The version of the format that this `rt` writes. A higher one is refused.
 pub const VERSION: u32 = 1;
@@ -50,6 +49,9 @@ pub struct Record {
     pub annotations: BTreeMap<String, String>,
     /// The boot during which it was created; in another one nothing of it is alive.
     pub boot_id: String,
+    /// The inode number of the pid namespace in which the processes below have these pids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_namespace: Option<u64>,
     /// The container's first process; absent until it is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<Process>,
@@ -113,7 +115,8 @@ impl Record {
             created: time::now(),
             owner: nix::unistd::geteuid().as_raw(),
             annotations: BTreeMap::new(),
-            boot_id: sys::proc::boot_id().doing(|| "read the boot id")?,
+            boot_id: super::boot_id()?,
+            pid_namespace: Some(super::pid_namespace()?),
             init: None,
             creator: Process::current()?,
             cgroup: None,

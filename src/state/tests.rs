@@ -94,8 +94,17 @@ fn the_gate_knows_who_waits() {
     let mut byte = [0u8; 2];
     assert_eq!(nix::unistd::read(&init, &mut byte).expect("one byte"), 1);
     assert!(!dir.at_gate().expect("no gate any more"));
+    // As one that cannot execute its program leaves it.
+    nix::unistd::write(&init, b"1").expect("a byte");
     drop(init);
-    gate.wait_until_passed().expect("passed");
+    let error = gate.wait_until_executed().expect_err("failed").to_string();
+    assert!(error.contains("could not be executed"), "{error}");
+    dir.make_gate().expect("make");
+    let init = dir.open_gate_for_init().expect("open");
+    let gate = dir.open_gate().expect("let pass");
+    assert_eq!(nix::unistd::read(&init, &mut byte).expect("one byte"), 1);
+    drop(init);
+    gate.wait_until_executed().expect("passed");
 }
 
 #[test]

@@ -156,9 +156,9 @@ pub fn cwd_is_inside() -> Result<(), Errno> {
     let mut buffer = [0u8; 4096];
     match getcwd(&mut buffer) {
         Ok(cwd) if cwd.first() == Some(&b'/') => Ok(()),
-        // Longer than a path may be, but inside: the kernel found the root on its way up.
-        Err(Errno::ENAMETOOLONG | Errno::ERANGE) => Ok(()),
         Ok(_) => Err(Errno::EPERM),
+        // Also a path that is too long to be told: the kernel would not say whether it found the
+        // root on its way up.
         Err(errno) => Err(errno),
     }
 }
@@ -296,4 +296,29 @@ pub fn rename_noreplace(dir: RawFd, from: &CStr, to: &CStr) -> Result<(), Errno>
     check_unit(unsafe {
         libc::syscall(libc::SYS_renameat2, dir, from.as_ptr(), dir, to.as_ptr(), flags)
     })
+}
+
+/// Whether a kernfs that is mounted at `mount` has a node with this id, wherever that is: also
+/// outside of what the mount shows (open_by_handle_at(2)). `EPERM` without CAP_DAC_READ_SEARCH.
+pub fn kernfs_has(mount: RawFd, id: u64) -> Result<bool, Errno> {
+    /// `FILEID_KERNFS` of `linux/exportfs.h`.
+    const FILEID_KERNFS: i32 = 0xfe;
+    /// struct file_handle, with room for this type.
+    #[repr(C)]
+    struct Handle {
+        bytes: u32,
+        kind: i32,
+        id: [u8; 8],
+    }
+    let handle = Handle { bytes: 8, kind: FILEID_KERNFS, id: id.to_ne_bytes() };
+    let (handle, flags): (*const Handle, _) = (&raw const handle, libc::O_PATH | libc::O_CLOEXEC);
+    // SAFETY: handle has the layout of struct file_handle and is as long as it says.
+    match check_fd(unsafe { libc::syscall(libc::SYS_open_by_handle_at, mount, handle, flags) }) {
+        Ok(fd) => {
+            close(fd);
+            Ok(true)
+        }
+        Err(Errno::ESTALE | Errno::ENOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }

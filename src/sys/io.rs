@@ -64,6 +64,15 @@ pub fn set_nonblocking(fd: impl AsFd, on: bool) -> Result<(), Errno> {
     check_unit(unsafe { libc::fcntl(fd, libc::F_SETFL, flags) }.into())
 }
 
+/// How many bytes wait in a pipe, asked at either end.
+pub fn waiting(pipe: impl AsFd) -> Result<usize, Errno> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the kernel writes one int there.
+    let answer = unsafe { libc::ioctl(pipe.as_fd().as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    check_unit(answer.into())?;
+    Ok(count as usize)
+}
+
 /// Whether our caller has passed us a descriptor of this number: unlike our own it is not
 /// close-on-exec.
 pub fn is_inherited(fd: RawFd) -> bool {

@@ -2,6 +2,7 @@
 //! protocol, which is 790 KB and nine crates more. Parent only.
 
 use std::ffi::CStr;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 
@@ -172,10 +173,19 @@ impl Netlink {
         let socket = self.socket.as_raw_fd();
         loop {
             let (pointer, length) = (buffer.as_mut_ptr().cast(), buffer.len());
-            // SAFETY: buffer is as long as said.
-            let got = unsafe { libc::recv(socket, pointer, length, libc::MSG_TRUNC) };
+            let mut sender = MaybeUninit::<libc::sockaddr_nl>::zeroed();
+            let mut size = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
+            // SAFETY: buffer and address are as long as said.
+            let got = unsafe {
+                let address = sender.as_mut_ptr().cast();
+                libc::recvfrom(socket, pointer, length, libc::MSG_TRUNC, address, &raw mut size)
+            };
+            // SAFETY: zeroed plain data, filled by the kernel.
+            let sender = unsafe { sender.assume_init() };
             match check(got as libc::c_long) {
                 Err(Errno::EINTR) => {}
+                // netlink(7): only the kernel has the port 0.
+                Ok(_) if sender.nl_pid != 0 => {}
                 Ok(0) => return Err(Errno::EBADMSG),
                 Ok(got) if got as usize > length => return Err(Errno::EMSGSIZE),
                 other => return other.map(|got| got as usize),
@@ -289,6 +299,34 @@ mod tests {
         assert!(netlink.indices().expect("a list").contains(&link.index));
         netlink.addresses(link.index).expect("addresses");
         assert_eq!(netlink.link(c"nosuch0"), Err(Errno::ENODEV));
+    }
+
+    /// Whoever has CAP_NET_ADMIN in the namespace can write to our port.
+    #[test]
+    fn only_the_kernel_is_believed() {
+        let mut netlink = Netlink::open().expect("a socket");
+        let forger = Netlink::open().expect("another socket");
+        // The first request gives the socket a port, which the second one will have.
+        netlink.link(c"lo").expect("lo");
+        let mut own = MaybeUninit::<libc::sockaddr_nl>::zeroed();
+        let mut size = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
+        let (fd, address) = (netlink.socket.as_raw_fd(), own.as_mut_ptr().cast());
+        // SAFETY: the address is as long as said.
+        assert_eq!(unsafe { libc::getsockname(fd, address, &raw mut size) }, 0);
+        // SAFETY: zeroed plain data, filled by the kernel.
+        let own = unsafe { own.assume_init() };
+        let mut error = Request::new(libc::NLMSG_ERROR as u16, 0, &(-libc::EDOM).to_ne_bytes());
+        error.bytes.extend([0; 16]);
+        let bytes = error.finish(netlink.sequence + 1);
+        let (fd, to) = (forger.socket.as_raw_fd(), &raw const own);
+        // SAFETY: message and address are as long as said.
+        let sent =
+            unsafe { libc::sendto(fd, bytes.as_ptr().cast(), bytes.len(), 0, to.cast(), size) };
+        // An ordinary user may not even send it.
+        if sent > 0 || crate::sys::cred::geteuid() == 0 {
+            assert_eq!(sent, bytes.len() as isize);
+            assert!(netlink.link(c"lo").is_ok());
+        }
     }
 
     #[test]

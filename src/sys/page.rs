@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString, c_char};
 use std::ptr;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use nix::errno::Errno;
 
@@ -23,6 +23,10 @@ pub struct SharedPage {
     pub pid: AtomicU32,
     /// 1 when the runtime holds nothing any more by which its own binary could be changed.
     pub sealed: AtomicU32,
+    /// 1 when the devices of the child's cgroup are guarded.
+    pub guarded: AtomicU32,
+    /// The signals that the caller of `rt` ignores, and `rt` itself: bit n-1 is signal n.
+    pub ignored: AtomicU64,
 }
 
 impl SharedPage {

@@ -3,8 +3,13 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
+
+use super::mem::own;
+use super::mount;
+use super::signal::Mask;
 
 /// What tells a process from a later one with the same pid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,9 +63,13 @@ pub fn exit_status(pid: i32, start_time: u64) -> Result<Option<i32>, Errno> {
     Ok(text.trim_end().rsplit(' ').next().and_then(|status| status.parse().ok()))
 }
 
-/// Whether all its user and group ids are ours (ptrace(2), "access mode checking").
+/// Whether all its user and group ids are ours (ptrace(2), "access mode checking"). A process that
+/// was waited for in this moment is nobody's.
 fn is_of_our_user(pid: i32) -> Result<bool, Errno> {
-    let text = read_small(&format!("/proc/{pid}/status"))?;
+    let text = match read_small(&format!("/proc/{pid}/status")) {
+        Err(Errno::ENOENT | Errno::ESRCH) => return Ok(false),
+        other => other?,
+    };
     let all = |key: &str, own: u32| {
         let ids = text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
         ids.split_whitespace().take(3).all(|id| id.parse() == Ok(own))
@@ -83,9 +92,41 @@ pub fn is_first_of_namespace(pid: i32) -> Result<bool, Errno> {
     Ok(pids.and_then(|pids| pids.split_ascii_whitespace().last()) == Some("1"))
 }
 
+/// The signals that this process ignores, as nohup(1) has SIGHUP ignored: execve(2) and clone(2)
+/// hand that on.
+pub fn ignored_signals() -> Result<Mask, Errno> {
+    let text = read_small("/proc/self/status")?;
+    let bits = text.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let bits = bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    bits.map(Mask::from_bits).ok_or(Errno::EINVAL)
+}
+
 /// The id of this boot: after a reboot no recorded process is alive.
 pub fn boot_id() -> Result<String, Errno> {
-    read_small("/proc/sys/kernel/random/boot_id").map(|id| id.trim_end().to_owned())
+    let id = match read_small("/proc/sys/kernel/random/boot_id") {
+        // A procfs with subset=pid, as of a service with ProcSubset=pid, has nothing but processes.
+        Err(Errno::ENOENT) => boot_id_of_a_whole_procfs(),
+        other => other,
+    };
+    id.map(|id| id.trim_end().to_owned())
+}
+
+/// One that is mounted nowhere, and ends with the descriptor. Where /proc is no procfs at all, no
+/// process would be found either.
+fn boot_id_of_a_whole_procfs() -> Result<String, Errno> {
+    let flags = nix::libc::O_PATH | nix::libc::O_DIRECTORY;
+    let there = own(super::fs::openat(nix::libc::AT_FDCWD, c"/proc", flags, 0)?);
+    if super::fs::fs_magic(there.as_raw_fd())? != super::fs::magic::PROC {
+        return Err(Errno::ENOENT);
+    }
+    let context = own(mount::fsopen(c"proc")?);
+    mount::fsconfig_create(context.as_raw_fd())?;
+    let root = own(mount::fsmount(context.as_raw_fd(), 0)?);
+    let name = c"sys/kernel/random/boot_id";
+    let file = own(super::fs::openat(root.as_raw_fd(), name, nix::libc::O_RDONLY, 0)?);
+    let mut buffer = [0u8; 64];
+    let length = super::fs::read(file.as_raw_fd(), &mut buffer)?;
+    Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
 }
 
 /// Reads a small text file of the kernel's in one call.
@@ -121,6 +162,14 @@ mod tests {
             child.wait().expect("wait");
             assert_eq!(exit_status(pid, start_time), Ok(None));
         }
+    }
+
+    #[test]
+    fn a_process_that_has_gone_meanwhile_is_nobodys() {
+        let none = nix::libc::pid_t::MAX;
+        assert_eq!(is_of_our_user(none), Ok(false));
+        assert_eq!(exit_status(none, 1), Ok(None));
+        assert_eq!(is_first_of_namespace(none), Err(Errno::ENOENT));
     }
 
     #[test]

@@ -21,6 +21,27 @@ impl Mask {
         signals.iter().fold(Mask::NONE, |mask, signal| Mask(mask.0 | 1 << (signal - 1)))
     }
 
+    /// The mask with the kernel's bits.
+    pub fn from_bits(bits: u64) -> Self {
+        Mask(bits)
+    }
+
+    /// The kernel's bits.
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Whether the signal is in it.
+    pub fn has(self, signal: i32) -> bool {
+        self.0 & 1 << (signal - 1) != 0
+    }
+
+    /// The mask without those of another.
+    #[must_use]
+    pub fn except(self, other: Mask) -> Self {
+        Mask(self.0 & !other.0)
+    }
+
     /// The mask without these signals.
     #[must_use]
     pub fn without(self, signals: &[i32]) -> Self {
@@ -44,9 +65,30 @@ pub fn set_mask(mask: Mask) -> Result<Mask, Errno> {
     Ok(Mask(old))
 }
 
-/// Gives a signal its default action.
+/// Gives a signal its default action. Not by the C library, which keeps two signals for itself:
+/// also those may be ignored.
 pub fn set_default(signal: i32) -> Result<(), Errno> {
-    set_handler(signal, libc::SIG_DFL)
+    // struct sigaction of the kernel, at its longest: handler, flags, restorer, mask.
+    let default = [0u64; 4];
+    let none = core::ptr::null_mut::<u64>();
+    // SAFETY: a whole struct of zeros, which is SIG_DFL; the old one is not asked for.
+    check_unit(unsafe {
+        libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, size_of::<u64>())
+    })
+}
+
+/// Gives these signals their default actions.
+pub fn set_defaults(signals: Mask) -> Result<(), Errno> {
+    (1..=64).filter(|signal| signals.has(*signal)).try_for_each(set_default)
+}
+
+/// What `rt` itself depends on, whatever its caller ignores: that a child's end can be waited
+/// for (wait(2), "SIGCHLD"), and that a write beyond RLIMIT_FSIZE fails with EFBIG instead of ending
+/// it half-way. All else stays as the caller wants it until a program is executed.
+pub fn own() {
+    // Neither can fail for a signal that is there and can be ignored.
+    let _ = set_default(libc::SIGCHLD);
+    let _ = ignore(libc::SIGXFSZ);
 }
 
 /// Ignores a signal.
@@ -66,15 +108,6 @@ fn set_handler(signal: i32, handler: libc::sighandler_t) -> Result<(), Errno> {
     // SAFETY: action is a whole struct sigaction with SIG_DFL, SIG_IGN or a function that
     // does nothing.
     check_unit(unsafe { libc::sigaction(signal, action, core::ptr::null_mut()) }.into())
-}
-
-/// Whether the signal is ignored, as nohup(1) has SIGHUP ignored.
-pub fn is_ignored(signal: i32) -> Result<bool, Errno> {
-    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: the old action is written to enough memory; no new one is set.
-    check_unit(unsafe { libc::sigaction(signal, core::ptr::null(), action.as_mut_ptr()) }.into())?;
-    // SAFETY: zeroed plain data, filled by the kernel.
-    Ok(unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN)
 }
 
 /// A descriptor from which the signals of `mask` are read (signalfd(2)).

@@ -41,7 +41,7 @@ const RUN: Budget = Budget {
 };
 
 const EXEC: Budget = Budget {
-    syscalls: 304,
+    syscalls: 310,
     // The second one enters the pid namespace, when it has nothing of the host any more.
     clones: 2,
     threads: 0,

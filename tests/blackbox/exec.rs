@@ -9,6 +9,7 @@ use std::fs;
 use std::time::Duration;
 
 tests! {
+    exec_into_a_container_that_ends_meanwhile_says_so: needs(Need::Tool("strace")).rt_only(),
     exec_joins_every_namespace_and_the_cgroup,
     exec_returns_the_exit_code,
     exec_returns_128_plus_the_signal,
@@ -475,4 +476,22 @@ fn exec_can_enter_a_sub_cgroup(c: &Case) {
     c.rt(&["exec", "--cgroup", "no-such", ID, "/bin/true"]).fails("");
     c.rt(&["exec", "--cgroup", "../../runner", ID, "/bin/true"]).fails("");
     c.down();
+}
+
+/// Wherever in its work it meets the end of the container.
+fn exec_into_a_container_that_ends_meanwhile_says_so(c: &Case) {
+    for call in ["clone3", "setns"] {
+        c.up(c.bundle().args(&["/probe", "sleep"]));
+        let log = c.path_str(&format!("strace.{call}"));
+        let slow = format!("--inject={call}:delay_enter=5000000:when=1");
+        let strace = ["strace", "-f", "-o", &log, &slow];
+        let exec = c.rt_cmd(&["exec", ID, "/bin/true"]).through(&strace).seconds(30).spawn();
+        wait_until("it is about to clone", || {
+            fs::read_to_string(&log).is_ok_and(|text| text.contains("socketpair("))
+        });
+        c.rt(&["kill", ID, "KILL"]).ok();
+        c.wait_for_status("stopped");
+        exec.wait().fails("container not running");
+        c.down();
+    }
 }

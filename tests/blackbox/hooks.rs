@@ -22,6 +22,7 @@ tests! {
     failing_create_hook_stops_and_cleans_up,
     failing_start_container_hook_stops: except_crun("container stays"),
     failing_poststart_hook_kills: except_runc("start returns 0 in this version").except_crun("start returns 0"),
+    poststart_does_not_run_without_a_program: except_runc("start returns 0").except_crun("start returns 0"),
     failing_poststop_hook_is_a_warning: except_runc("the others do not run"),
     stderr_of_a_failing_hook_is_in_the_error: except_crun("lost"),
     exit_code_of_a_failing_hook_is_in_the_error,
@@ -247,6 +248,25 @@ fn failing_poststart_hook_kills(c: &Case) {
     c.create(b.args(&["/probe", "sleep"])).ok();
     c.rt(&["start", ID]).fails("hook");
     c.wait_for_status("stopped");
+    c.down();
+}
+
+/// runtime.md, "Lifecycle": after the start, that of the program.
+fn poststart_does_not_run_without_a_program(c: &Case) {
+    let mut b = c.bundle();
+    let ran = c.path("ran");
+    b.push("/hooks/poststart", shell(&format!("cat >/dev/null; echo > {}", ran.display())));
+    fs::write(b.rootfs("script"), "#!/no/such/interpreter\n").unwrap();
+    fs::set_permissions(b.rootfs("script"), fs::Permissions::from_mode(0o755)).unwrap();
+    let out = c.create(b.args(&["/script"])).ok();
+    c.rt(&["start", ID]).fails("could not be executed");
+    assert_eq!(out.err(), "exec /script: no such file or directory\n");
+    c.wait_for_status("stopped");
+    c.down();
+    assert!(!ran.exists());
+    // One that has ended by the time of the hook was there.
+    c.up(b.args(&["/bin/true"]));
+    assert!(ran.exists());
     c.down();
 }
 

@@ -27,10 +27,12 @@ mod probe;
 mod support;
 
 mod budget;
+mod callers;
 mod cgroups;
 mod cli;
 mod debian;
 mod delegation;
+mod elsewhere;
 mod engines;
 mod events;
 mod examples;
@@ -134,6 +136,8 @@ fn all() -> Vec<support::Test> {
         rootless::tests(),
         killed::tests(),
         faults::tests(),
+        callers::tests(),
+        elsewhere::tests(),
         budget::tests(),
         debian::tests(),
         system::tests(),

@@ -18,6 +18,7 @@ tests! {
     unknown_capability_is_a_warning,
     no_new_privileges_is_set_or_not,
     rlimits_are_set,
+    few_open_files_are_enough_to_start: except_runc("they are not").except_crun("they are not"),
     rlimit_nofile_0_starts: except_runc("its own init needs descriptors").except_crun("the same"),
     oom_score_adj_is_set,
     oom_score_adj_is_inherited_otherwise,
@@ -41,6 +42,9 @@ tests! {
     program_that_is_no_program_fails_as_engines_expect: except_crun("other words"),
     failed_create_leaves_nothing: rt_only(),
     process_is_its_own_session_leader,
+    without_a_session_of_its_own_there_is_no_process: needs(Need::Tool("strace")).rt_only(),
+    home_in_the_last_line_of_passwd_is_found,
+    cwd_too_deep_to_be_checked_is_refused: rt_only(),
     signals_are_neither_blocked_nor_ignored,
     parent_death_signal_is_off,
     process_is_dumpable_again,
@@ -187,6 +191,29 @@ fn rlimit_nofile_0_starts(c: &Case) {
     let mut b = c.bundle();
     b.set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 0, "hard": 0}]));
     c.run(b.sh("ulimit -n")).ok();
+}
+
+/// What the runtime opens on the way to the program does not count, also for a user who is let into
+/// the working directory only as such.
+fn few_open_files_are_enough_to_start(c: &Case) {
+    let mut b = c.bundle();
+    std::os::unix::fs::chown(b.rootfs("tmp"), Some(1000), Some(1000)).unwrap();
+    fs::set_permissions(b.rootfs("tmp"), fs::Permissions::from_mode(0o700)).unwrap();
+    b.set("/process/user", json!({"uid": 1000, "gid": 1000})).set("/process/cwd", json!("/tmp"));
+    for (soft, hard) in [(3, 3), (1, 7), (4, 500), (15, 20)] {
+        let limit = json!([{"type": "RLIMIT_NOFILE", "soft": soft, "hard": hard}]);
+        b.set("/process/rlimits", limit).sh("ulimit -n; ulimit -Hn");
+        let expected = format!("{soft}\n{hard}\n");
+        assert_eq!(c.run(&b).ok().out(), expected);
+        let out = c.up(&b);
+        crate::support::cmd::wait_until("it has spoken", || out.out().lines().count() == 2);
+        assert_eq!(out.out(), expected);
+        c.down();
+        c.up(b.args(&["/probe", "sleep"]));
+        let exec = c.exec(&["/bin/sh", "-c", "ulimit -n; ulimit -Hn"]);
+        assert_eq!(exec.ok().out(), expected);
+        c.down();
+    }
 }
 
 fn oom_score_adj_is_set(c: &Case) {
@@ -391,21 +418,50 @@ fn process_is_its_own_session_leader(c: &Case) {
     assert_eq!(seen["controlling_terminal"], 0);
 }
 
+fn without_a_session_of_its_own_there_is_no_process(c: &Case) {
+    let dir = c.bundle().args(&["/bin/echo", "started"]).save();
+    let strace = ["strace", "-f", "-o", "/dev/null", "--inject=setsid:error=EPERM"];
+    let out = c.rt_cmd(&["run", "-b", &dir, ID]).through(&strace).run().fails("EPERM");
+    assert_eq!(out.out(), "");
+    c.nothing_left();
+}
+
+fn home_in_the_last_line_of_passwd_is_found(c: &Case) {
+    let mut b = c.bundle();
+    fs::write(b.rootfs("etc/passwd"), "root:x:0:0::/home/of-root:/bin/sh").unwrap();
+    b.set("/process/env", json!(["PATH=/bin"]));
+    assert_eq!(c.run(b.sh("echo $HOME")).ok().out(), "/home/of-root\n");
+}
+
+/// The kernel does not tell whether a directory is inside when its path is too long to be told.
+fn cwd_too_deep_to_be_checked_is_refused(c: &Case) {
+    let mut b = c.bundle();
+    // Each half is as long as a path may be, and the second one begins where the first one ends.
+    let half = vec!["x".repeat(200); 15].join("/");
+    fs::create_dir_all(b.rootfs("deep").join(&half)).unwrap();
+    std::os::unix::fs::symlink(format!("/deep/{half}"), b.rootfs("half")).unwrap();
+    let end = std::fs::File::open(b.rootfs("deep").join(&half)).unwrap();
+    let here = std::env::current_dir().unwrap();
+    nix::unistd::fchdir(&end).unwrap();
+    fs::create_dir_all(&half).unwrap();
+    std::os::unix::fs::symlink(&half, "rest").unwrap();
+    std::env::set_current_dir(here).unwrap();
+    b.set("/process/cwd", json!("/half/rest"));
+    c.create(&b).fails("process.cwd");
+    c.nothing_left();
+    b.set("/process/cwd", json!("/half"));
+    c.run(&b).ok();
+}
+
 fn signals_are_neither_blocked_nor_ignored(c: &Case) {
     let signals = c.see(&c.bundle())["signals"].clone();
     let none = "0000000000000000";
     assert_eq!(signals["blocked"], none);
     assert_eq!(signals["pending"], none);
-    // 32 is the C library's own, which no program can set: cargo passes it on ignored.
-    let mask = |text: &str| u64::from_str_radix(text.trim(), 16).unwrap() & !(1 << 31);
-    // What the caller ignores, as below nohup(1), stays ignored; but not what rt, as any Rust
-    // program, ignores itself: SIGPIPE. So does the probe.
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let own = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).map(mask).unwrap();
-    let inherited = own & !0x1000;
-    assert_eq!(mask(signals["ignored"].as_str().unwrap()), inherited | 0x1000);
+    // The probe, as any Rust program, ignores SIGPIPE itself.
+    assert_eq!(signals["ignored"], "0000000000001000");
     let out = c.run(c.bundle().args(&["/bin/grep", "SigIgn", "/proc/self/status"])).ok().out();
-    assert_eq!(mask(out.strip_prefix("SigIgn:").unwrap()), inherited, "{out}");
+    assert_eq!(out.strip_prefix("SigIgn:").unwrap().trim(), none);
 }
 
 fn parent_death_signal_is_off(c: &Case) {

@@ -25,6 +25,7 @@ tests! {
     ps_and_state_do_not_enter_the_container: rt_only(),
     huge_passwd_in_the_rootfs_is_bounded: rt_only(),
     fifo_as_passwd_does_not_hang: rt_only(),
+    devices_are_guarded_before_anything_of_the_image_is_opened: needs(Need::Tool("strace")).rt_only(),
     joining_process_cannot_be_read_from_inside,
     joining_process_does_not_lead_to_the_host,
     newline_in_home_writes_nothing,
@@ -256,6 +257,40 @@ fn fifo_as_passwd_does_not_hang(c: &Case) {
     let out = c.rt_cmd(&["run", "-b", &b.save(), ID]).seconds(3).run();
     assert!(!out.timed_out, "{}", out.how());
     c.down();
+}
+
+/// A file of the image may be a device, or become one meanwhile. That it is opened in time is made
+/// sure of by a slow kernel: the program is loaded while the child is at work.
+fn devices_are_guarded_before_anything_of_the_image_is_opened(c: &Case) {
+    let mut b = c.bundle();
+    b.set("/process/env", json!(["PATH=/bin"]));
+    fs::create_dir(b.rootfs("full")).unwrap();
+    fs::write(b.rootfs("full/file"), "").unwrap();
+    b.mount("/full", "tmpfs", "tmpfs", &["tmpcopyup"]);
+    let log = c.path_str("strace");
+    let slow = "--inject=bpf:delay_enter=100000";
+    let strace = ["strace", "-f", "-y", "-e", "trace=bpf,openat2,openat", slow, "-o", &log];
+    let out = c.rt_cmd(&["run", "-b", &b.save(), ID]).through(&strace).seconds(30).run();
+    out.ok();
+    let text = fs::read_to_string(&log).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    // `bpf(BPF_PROG_ATTACH, ...` may be cut in two by a line of the child.
+    let attach = lines.iter().position(|line| line.contains("BPF_PROG_ATTACH")).expect("attached");
+    let attached = match lines[attach].contains("unfinished") {
+        true => attach + lines[attach..].iter().position(|l| l.contains("bpf resumed")).unwrap(),
+        false => attach,
+    };
+    let opened = |name: &str, at: &dyn Fn(&&&str) -> bool| {
+        let found = lines.iter().filter(|line| !line.contains("O_PATH")).find(at);
+        let found = found.unwrap_or_else(|| panic!("{name} is not opened:\n{text}"));
+        lines.iter().position(|line| line == found).unwrap()
+    };
+    let passwd = opened("passwd", &|line| line.contains("\"/etc/passwd\""));
+    let file = opened("a copied file", &|line| line.contains("rootfs/full>, \"file\""));
+    let covered = opened("a directory", &|line| line.contains("rootfs/full>, \".\""));
+    for (name, index) in [("passwd", passwd), ("file", file), ("directory", covered)] {
+        assert!(index > attached, "{name}: line {index} before {attached}:\n{text}");
+    }
 }
 
 fn joining_process_cannot_be_read_from_inside(c: &Case) {

@@ -1,7 +1,7 @@
 //! kill, pause, resume.
 
 use crate::support::cmd::{exit_code_of, wait_until};
-use crate::support::{Case, ID, Kind};
+use crate::support::{Case, ID, Kind, Need, sys};
 use crate::tests;
 
 tests! {
@@ -20,6 +20,7 @@ tests! {
     resume_of_a_running_container_is_an_error: except_crun("accepted"),
     pause_works_on_a_created_container: except_crun("status stays created"),
     pause_of_a_stopped_container_is_an_error,
+    pause_and_resume_do_not_overtake_each_other: needs(Need::Tool("strace")).rt_only(),
     start_of_a_paused_created_container_does_not_hang: rt_only(),
     delete_force_ends_a_paused_container,
     dead_init_in_a_frozen_cgroup_is_stopped: rt_only(),
@@ -219,4 +220,22 @@ fn dead_init_in_a_frozen_cgroup_is_stopped(c: &Case) {
     assert_eq!(c.status(), "stopped");
     c.rt(&["delete", ID]).ok();
     c.nothing_left();
+}
+
+/// One that is deleted while it is being frozen would never be said to be frozen.
+fn pause_and_resume_do_not_overtake_each_other(c: &Case) {
+    c.up(c.bundle().args(&["/probe", "sleep"]));
+    let freeze = c.cgroup_dir().expect("root").join(ID).join("cgroup.freeze");
+    let slow = ["strace", "-f", "-o", "/dev/null", "--inject=pread64:delay_enter=1000000"];
+    let pause = c.rt_cmd(&["pause", ID]).through(&slow).spawn();
+    wait_until("the cgroup is frozen", || {
+        std::fs::read_to_string(&freeze).is_ok_and(|text| text == "1\n")
+    });
+    let ended = sys::pidfd_open(pause.pid).unwrap();
+    c.rt(&["resume", ID]).ok();
+    let ended = sys::readable(std::os::fd::AsFd::as_fd(&ended), std::time::Duration::ZERO);
+    assert!(ended, "resume came before the end of pause");
+    pause.wait().ok();
+    assert_eq!(c.status(), "running");
+    c.down();
 }

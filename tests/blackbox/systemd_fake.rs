@@ -19,6 +19,7 @@ tests! {
     an_old_systemd_gets_what_it_knows: needs(Need::NoSystemd).rt_only(),
     a_failed_job_is_an_error: needs(Need::NoSystemd).rt_only(),
     a_systemd_that_only_says_so_is_found_out: needs(Need::NoSystemd).rt_only(),
+    only_systemd_is_believed_that_a_job_has_ended: needs(Need::NoSystemd).rt_only(),
 }
 
 /// A machine whose systemd is this function: what it gets is a connection that has asked to
@@ -145,15 +146,42 @@ fn an_old_systemd_gets_what_it_knows(c: &Case) {
 }
 
 /// Starts the unit by words only; the end of the job is told before the job is.
-fn pretend(mut stream: UnixStream, result: &str) {
+fn pretend(stream: UnixStream, result: &str) {
+    pretend_on_a_bus(stream, &[("", result)], "");
+}
+
+/// The same where a bus tells who has sent what: some say how the job has ended, and systemd says
+/// which one it is.
+fn pretend_on_a_bus(mut stream: UnixStream, said: &[(&str, &str)], systemd: &str) {
     stream.write_all(GREETING).unwrap();
     let (serial, _) = call(&mut stream).expect("a call");
     let job = Value::Path("/job/1".into());
-    let ended = [Value::U32(1), job.clone(), Value::str("a.scope"), Value::str(result)];
-    let fields = [(1, Value::Path("/a".into())), (3, Value::str("JobRemoved"))];
-    stream.write_all(&message(SIGNAL, &fields, &ended)).unwrap();
-    stream.write_all(&message(RETURN, &[(5, serial)], &[job])).unwrap();
+    for (sender, result) in said {
+        let ended = [Value::U32(1), job.clone(), Value::str("a.scope"), Value::str(*result)];
+        let mut fields = vec![(1, Value::Path("/a".into())), (3, Value::str("JobRemoved"))];
+        if !sender.is_empty() {
+            fields.push((7, Value::str(*sender)));
+        }
+        stream.write_all(&message(SIGNAL, &fields, &ended)).unwrap();
+    }
+    let mut fields = vec![(5, serial)];
+    if !systemd.is_empty() {
+        fields.push((7, Value::str(systemd)));
+    }
+    stream.write_all(&message(RETURN, &fields, &[job])).unwrap();
     let _ = stream.read(&mut [0]);
+}
+
+/// Anybody on a bus can send a signal to somebody.
+fn only_systemd_is_believed_that_a_job_has_ended(c: &Case) {
+    with_fake_systemd(|stream| {
+        let said = [(":1.66", "done"), (":1.2", "failed"), (":1.67", "done")];
+        pretend_on_a_bus(stream, &said, ":1.2");
+    });
+    let out = rt(c, &["create", "-b", &bundle(c).save(), ID]);
+    out.fails(&format!("the job of {} ended as: failed", unit(c)));
+    c.nothing_left();
+    sys::umount_detach(Path::new("/run")).unwrap();
 }
 
 fn a_failed_job_is_an_error(c: &Case) {

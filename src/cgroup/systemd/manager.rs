@@ -60,8 +60,10 @@ pub struct Manager {
     address: Address,
     /// Calls whose answers nobody waits for, unless they are errors.
     unattended: Vec<u32>,
-    /// Jobs that have ended: their object and result.
-    ended: Vec<(String, String)>,
+    /// Jobs that have ended: who says so, their object and result.
+    ended: Vec<(String, String, String)>,
+    /// Who has answered last. On a bus anybody can send us a signal; the bus says who it was.
+    systemd: String,
 }
 
 impl Manager {
@@ -73,7 +75,8 @@ impl Manager {
             match Connection::open(&address, deadline) {
                 Ok(connection) => {
                     let (unattended, ended) = (Vec::new(), Vec::new());
-                    let mut manager = Manager { connection, address, unattended, ended };
+                    let systemd = String::new();
+                    let mut manager = Manager { connection, address, unattended, ended, systemd };
                     if bus {
                         manager.greet_bus();
                     }
@@ -187,7 +190,9 @@ impl Manager {
         loop {
             let message = self.next(call.member)?;
             if message.reply_to == serial && message.kind == Some(Kind::Return) {
-                return Ok(message.text().unwrap_or_default());
+                let text = message.text().unwrap_or_default();
+                self.systemd = message.sender;
+                return Ok(text);
             }
             let ours = message.reply_to == serial || self.unattended.contains(&message.reply_to);
             if message.kind == Some(Kind::Error) && ours {
@@ -199,7 +204,9 @@ impl Manager {
 
     fn await_job(&mut self, job: &str, unit: &str) -> Result<(), Failure> {
         loop {
-            if let Some((_, result)) = self.ended.iter().find(|(path, _)| path == job) {
+            let ours =
+                |(from, path, _): &&(String, String, String)| *from == self.systemd && path == job;
+            if let Some((.., result)) = self.ended.iter().find(ours) {
                 return match result.as_str() {
                     "done" => Ok(()),
                     result => {
@@ -228,7 +235,7 @@ impl Manager {
             if let [_, Value::Path(job), _, Value::Str(result)] = &message.arguments()[..]
                 && self.ended.len() < MOST_JOBS
             {
-                self.ended.push((job.clone(), result.clone()));
+                self.ended.push((message.sender.clone(), job.clone(), result.clone()));
             }
         }
         Ok(message)

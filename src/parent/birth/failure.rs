@@ -14,6 +14,7 @@ use crate::plan::namespaces::flag;
 use crate::plan::options;
 use crate::spec::nearest::nearest;
 use crate::sync::Frame;
+use crate::sys::cred;
 use crate::sys::pidfd::{self, Exit};
 
 /// Where processes are counted.
@@ -36,6 +37,10 @@ pub(super) fn clone_error(errno: Errno, cradle: &Cradle) -> Error {
             "a user may put a process only from one cgroup of theirs into another: do this in a \
              service of the user's systemd, as with systemd-run --user --scope",
         ),
+        Errno::EPERM if cradle.namespaces & flag::USER == 0 && cred::geteuid() == 0 => error.hint(
+            "rt is root without CAP_SYS_ADMIN: start it with that, or add a user namespace with id \
+             mappings to config.json",
+        ),
         Errno::EPERM if cradle.namespaces & flag::USER == 0 => {
             error.hint("not root: add a user namespace with id mappings to config.json")
         }
@@ -55,7 +60,9 @@ impl Birth {
             _ => "is gone".to_owned(),
         };
         let step = self.script.describe(index);
-        Error::new(format!("{step}: container init {how} during this step"))
+        // runc's words, for the first process.
+        let who = if self.script.joins { "the process" } else { "container init" };
+        Error::new(format!("{step}: {who} {how} during this step"))
             .step(self.script.name(index))
             .field(&self.script.field(index, Call::None, usize::MAX))
     }

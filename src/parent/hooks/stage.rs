@@ -86,6 +86,8 @@ pub(super) struct Stage<'a> {
     pub(super) cwd: CString,
     pub(super) join: Option<Join>,
     pub(super) rights: Option<&'a Rights<'a>>,
+    /// What the hook is not to find ignored.
+    pub(super) ignored: Mask,
     /// Where the process that enters the container leaves the pid of the hook.
     pub(super) page: &'static SharedPage,
 }
@@ -197,7 +199,7 @@ fn prepare(stage: &mut Stage<'_>) -> Result<(), (What, Errno)> {
     if stage.enters_pid_namespace() {
         clone::reborn(&stage.page.pid).map_err(at(What::Fork))?;
     }
-    isolate().map_err(at(What::Isolate))?;
+    isolate(stage.ignored).map_err(at(What::Isolate))?;
     stage.rights.map_or(Ok(()), finish_rights).map_err(at(What::Rights))
 }
 
@@ -277,9 +279,9 @@ fn become_user(rights: &Rights<'_>) -> Result<(), Errno> {
     creds::bounding_set(creds.caps.bounding).map_err(|failure| failure.errno)?;
     let groups = if rights.deny_setgroups { None } else { Some(&creds.groups[..]) };
     creds::become_user(creds.uid, creds.gid, groups).map_err(|failure| failure.errno)?;
-    cred::set_dumpable(false)?;
     fs::umask(creds.umask);
-    Ok(())
+    // The kernel decides anew, by fs.suid_dumpable; the memory is still a copy of `rt`'s.
+    cred::set_dumpable(false)
 }
 
 /// In the order of the process itself (see `plan::script`).
@@ -331,12 +333,11 @@ fn load_filter(rights: &Rights<'_>) -> Result<(), Errno> {
 }
 
 /// A session of its own: no terminal of the caller's, a process group to be killed.
-fn isolate() -> Result<(), Errno> {
+fn isolate(ignored: Mask) -> Result<(), Errno> {
     // Only now: a change of user clears it, and so does a birth.
     die_with_parent(REPORT)?;
     cred::setsid()?;
-    // The Rust runtime ignores it; programs expect the default.
-    signal::set_default(::libc::SIGPIPE)?;
+    signal::set_defaults(ignored)?;
     signal::set_mask(Mask::NONE).map(::core::mem::drop)
 }
 

@@ -83,6 +83,9 @@ pub struct Cmd {
     terminal: bool,
     limit: Duration,
     files: Option<(PathBuf, String)>,
+    ignored: Vec<i32>,
+    blocked: bool,
+    limits: Vec<(u32, u64)>,
 }
 
 impl Cmd {
@@ -98,6 +101,9 @@ impl Cmd {
             terminal: false,
             limit: Duration::from_secs(10),
             files: None,
+            ignored: Vec::new(),
+            blocked: false,
+            limits: Vec::new(),
         }
     }
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
@@ -158,6 +164,22 @@ impl Cmd {
         self.limit = Duration::from_secs(seconds);
         self
     }
+    /// With these signals ignored. All others have their default action, whatever this process
+    /// was started with: by nohup(1), or in the background of a script.
+    pub fn ignoring(mut self, signals: &[i32]) -> Self {
+        self.ignored = signals.to_vec();
+        self
+    }
+    /// With all signals blocked.
+    pub fn blocking(mut self) -> Self {
+        self.blocked = true;
+        self
+    }
+    /// With a soft limit (`RLIMIT_*`).
+    pub fn limited(mut self, resource: u32, soft: u64) -> Self {
+        self.limits.push((resource, soft));
+        self
+    }
     pub fn output_in(mut self, dir: &Path, name: &str) -> Self {
         self.files = Some((dir.into(), name.into()));
         self
@@ -196,6 +218,7 @@ impl Cmd {
             }
         }
         let (fds, terminal) = (self.fds, self.terminal);
+        let (ignored, blocked, limits) = (self.ignored, self.blocked, self.limits);
         let places: Vec<_> = fds.iter().map(|(fd, at)| (fd.as_raw_fd(), *at)).collect();
         let before_exec = move || {
             if !split {
@@ -204,7 +227,9 @@ impl Cmd {
             if terminal {
                 sys::take_terminal()?;
             }
-            sys::place_fds(&places)
+            sys::place_fds(&places)?;
+            limits.iter().try_for_each(|(resource, soft)| sys::limit(*resource, *soft))?;
+            sys::set_signals(&ignored, blocked)
         };
         // SAFETY: the closure only makes system calls; it neither allocates nor locks.
         unsafe { command.pre_exec(before_exec) };

@@ -56,6 +56,39 @@ pub fn umount_detach(target: &Path) -> io::Result<()> {
     check(rc.into()).map(drop)
 }
 
+/// Has only these signals ignored, and all or none of them blocked: by the system call, since the
+/// C library keeps two signals for itself. For a process that is about to execute a program.
+pub fn set_signals(ignored: &[i32], blocked: bool) -> io::Result<()> {
+    for signal in (1..=64).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
+        let handler = if ignored.contains(&signal) { libc::SIG_IGN } else { libc::SIG_DFL };
+        // struct sigaction of the kernel: handler, flags, restorer, mask.
+        let action = [handler as u64, 0, 0, 0];
+        let none = std::ptr::null_mut::<u64>();
+        // SAFETY: a whole struct, and no old one is asked for.
+        check(unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), none, 8) })?;
+    }
+    let mask = if blocked { u64::MAX } else { 0 };
+    let none = std::ptr::null_mut::<u64>();
+    // SAFETY: the mask is 8 bytes, as the last argument says.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, none, 8)
+    };
+    check(answer).map(drop)
+}
+
+/// Sets a soft limit.
+pub fn limit(resource: u32, soft: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    let new = std::ptr::null::<libc::rlimit64>();
+    // SAFETY: a whole struct to be filled.
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, new, &raw mut limit) })?;
+    limit.rlim_cur = soft;
+    let old = std::ptr::null_mut::<libc::rlimit64>();
+    // SAFETY: a whole struct, and no old one is asked for.
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const limit, old) })
+        .map(drop)
+}
+
 pub fn unshare(flags: i32) -> io::Result<()> {
     // SAFETY: no pointers.
     let rc = unsafe { libc::unshare(flags) };
