@@ -12,7 +12,11 @@
 //!    | ------------- ack ------------> |
 //!    | <--- Source(n) ---------------- |  user namespace: open what I cannot reach
 //!    | ---- ack (mount fd) ----------> |
+//!    | <------------ Nodes ----------- |  user namespace: make my device nodes
+//!    | ---- ack (mount fd) ----------> |
 //!    | <--- Console (master fd) ------ |  process.terminal
+//!    | <------------ Null ------------ |  stdio is /dev/null, and I have none
+//!    | -------- ack (fd) ------------> |
 //!    | <------------ Hooks ----------- |  createRuntime, createContainer
 //!    | ------------- ack ------------> |
 //!    | <------------ Ready ----------- |  state, pid file
@@ -59,6 +63,11 @@ pub enum Kind {
     NetDevices = 9,
     /// The child waits for its cgroup to be made around it.
     Cgroup = 10,
+    /// The child wants device nodes that its user namespace may not make; the ack carries the
+    /// mount that has them.
+    Nodes = 11,
+    /// The child wants the host's null device, where nobody can change the file.
+    Null = 12,
 }
 
 impl Kind {
@@ -74,6 +83,8 @@ impl Kind {
             Kind::Ack,
             Kind::NetDevices,
             Kind::Cgroup,
+            Kind::Nodes,
+            Kind::Null,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)

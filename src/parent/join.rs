@@ -14,6 +14,7 @@ use super::fds::Passed;
 use super::handover::PidFile;
 use super::limits;
 use super::listener::{self, Notified};
+use super::nodes;
 use super::protect;
 use crate::cgroup::Cgroup;
 use crate::cgroup::files::Events;
@@ -229,6 +230,7 @@ fn serve(
                     terminal = Some(master);
                 }
             },
+            Event::Null => birth.answer(Some(nodes::null()?.as_fd()))?,
             Event::Ready => {
                 if let Some(record) = &request.container.record.intel_rdt {
                     Resctrl::host().add(record, birth.pid)?;

@@ -152,6 +152,10 @@ fn hint(call: Call, errno: Errno, step: &str) -> Option<&'static str> {
             "the links form a loop; or this is proc or sysfs, which must be mounted on \
              ordinary directory, without a link on the way",
         ),
+        ("mask" | "read-only", Call::OpenTarget, Errno::EACCES) => Some(
+            "it may be there for who runs in the container: root of the container must be let \
+             into the directories on the way",
+        ),
         ("console", Call::NotDevpts, _) => Some("mount a devpts at /dev/pts"),
         ("user", _, Errno::EPERM) => {
             Some("the user namespace forbids setgroups(2), or lacks the ids")
