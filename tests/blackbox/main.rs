@@ -37,6 +37,7 @@ mod examples;
 mod exec;
 mod faults;
 mod hooks;
+mod host_devices;
 mod hostile;
 mod killed;
 mod lifecycle;
@@ -51,6 +52,7 @@ mod mounts_kinds;
 mod mounts_many;
 mod mounts_super;
 mod mounts_targets;
+mod mounts_words;
 mod namespaces;
 mod nested;
 mod netdevices;
@@ -92,6 +94,7 @@ fn all() -> Vec<support::Test> {
         mounts::tests(),
         mount_tree::tests(),
         mounts_flags::tests(),
+        mounts_words::tests(),
         mounts_idmap::tests(),
         mounts_joined::tests(),
         mounts_super::tests(),
@@ -121,6 +124,7 @@ fn all() -> Vec<support::Test> {
         sd_notify::tests(),
         netdevices::tests(),
         security::tests(),
+        host_devices::tests(),
         selinux::tests(),
         symlinks::tests(),
         hostile::tests(),
