@@ -206,8 +206,8 @@ mod tests {
         for path in ["/procfs", "/dev/x", "/etc"] {
             assert_eq!(holder(&usual, path), None, "{path}");
         }
-        let covered = [("/sys", "sysfs"), ("/sys", "tmpfs"), ("/proc", "proc"), ("/proc", "proc")];
-        assert_eq!(holder(&covered, "/sys/firmware"), None);
+        let covered = [("/a/b", "sysfs"), ("/a", "tmpfs"), ("/proc", "proc"), ("/proc", "proc")];
+        assert_eq!(holder(&covered, "/a/b/firmware"), None);
         assert_eq!(holder(&covered, "/proc/keys"), Some((3, "keys".to_owned())));
     }
 }
