@@ -15,7 +15,11 @@
 //!    | ------------- ack ------------> |  page says that the device program is attached
 //!    | <--- Source(n) ---------------- |  user namespace: open what I cannot reach
 //!    | ---- ack (mount fd) ----------> |
+//!    | <------------ Nodes ----------- |  user namespace: make my device nodes
+//!    | ---- ack (mount fd) ----------> |
 //!    | <--- Console (master fd) ------ |  process.terminal
+//!    | <------------ Null ------------ |  stdio is /dev/null, and I have none
+//!    | -------- ack (fd) ------------> |
 //!    | <------------ Hooks ----------- |  createRuntime, createContainer
 //!    | ------------- ack ------------> |
 //!    | <----------- Appear ----------- |  only where the page does not say so already: others
@@ -68,6 +72,11 @@ pub enum Kind {
     Appear = 11,
     /// The child is about to open something of the image: the devices must be guarded.
     Guard = 12,
+    /// The child wants device nodes that its user namespace may not make; the ack carries the
+    /// mount that has them.
+    Nodes = 13,
+    /// The child wants the host's null device, where nobody can change the file.
+    Null = 14,
 }
 
 impl Kind {
@@ -85,6 +94,8 @@ impl Kind {
             Kind::NetDevices,
             Kind::Cgroup,
             Kind::Appear,
+            Kind::Nodes,
+            Kind::Null,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)

@@ -8,10 +8,11 @@ use ::core::ffi::CStr;
 use ::nix::errno::Errno;
 use ::std::rc::Rc;
 
-use super::Place;
 use super::report::{At, Call, Failure};
 use super::resolve::{self, Links, Want};
-use crate::plan::devices::Device;
+use super::{Place, null};
+use crate::plan::devices::{Device, MASK, Nodes};
+use crate::sync::Kind;
 use crate::sys::{RawFd, fs, mount};
 
 /// Links of config-linux.md "Default Devices".
@@ -33,11 +34,19 @@ pub(super) fn make(
     at: &mut Place,
     directory: &CStr,
     nodes: &[Rc<Device>],
-    bind: bool,
+    from: Nodes,
 ) -> Result<(), Failure> {
     let directory = open_directory(at, directory)?;
+    // mknod(2) has no use for it, but a bind could hide a file of a procfs that is mounted there.
+    if from != Nodes::Made && fs::fs_magic(directory).at(Call::OpenTarget)? == fs::magic::PROC {
+        return Err(Failure::new(Call::NotOnProc, Errno::EPERM));
+    }
     for (part, node) in nodes.iter().enumerate() {
-        let made = if bind { bind_host(directory, node) } else { make_node(directory, node) };
+        let made = match from {
+            Nodes::OfParent if !node.is_fifo() => bind_made(at, directory, node),
+            Nodes::OfHost if !node.is_fifo() => bind_host(directory, node),
+            _ => make_node(directory, node),
+        };
         if let Err(failure) = made {
             return Err(Failure { part: part as u16, ..failure });
         }
@@ -48,13 +57,15 @@ pub(super) fn make(
 
 /// umask is 0 here, so the mode is exact.
 fn make_node(directory: RawFd, node: &Device) -> Result<(), Failure> {
-    match fs::mknodat(directory, &node.name, node.mode, node.device) {
+    let mode = node.kind | node.permissions();
+    match fs::mknodat(directory, &node.name, mode, node.device) {
         Ok(()) => {}
         Err(Errno::EEXIST) => return check_node(directory, node),
         Err(errno) => return Err(errno).at(Call::MakeNode),
     }
-    if (node.uid, node.gid) != (0, 0) {
-        fs::lchownat(directory, &node.name, node.uid, node.gid).at(Call::Chown)?;
+    let (uid, gid) = (node.uid.unwrap_or(0), node.gid.unwrap_or(0));
+    if (uid, gid) != (0, 0) {
+        fs::lchownat(directory, &node.name, uid, gid).at(Call::Chown)?;
     }
     Ok(())
 }
@@ -64,22 +75,48 @@ fn check_node(directory: RawFd, node: &Device) -> Result<(), Failure> {
     let there = open_name(directory, &node.name)?;
     let stat = fs::fstat(there).at(Call::OpenTarget)?;
     fs::close(there);
-    let same_kind = stat.st_mode & ::libc::S_IFMT == node.mode & ::libc::S_IFMT;
-    if same_kind && (stat.st_rdev == node.device || node.mode & ::libc::S_IFIFO == ::libc::S_IFIFO)
-    {
+    let same_kind = stat.st_mode & ::libc::S_IFMT == node.kind;
+    if same_kind && (stat.st_rdev == node.device || node.is_fifo()) {
         return Ok(());
     }
     Err(Failure::new(Call::NodeDiffers, Errno::EEXIST))
 }
 
-/// A user namespace may not make nodes; the host's is bound over an empty file.
+/// Takes the nodes that the parent has made. A mount can be copied only while it is attached, so
+/// it lies on the root meanwhile, where no lookup below the root's descriptor meets it.
+pub(super) fn borrow(at: &mut Place, mask: bool) -> Result<(), Failure> {
+    at.nodes = at.ask(Kind::Nodes, 0)?.fd.ok_or(Errno::EBADMSG)?;
+    mount::move_mount(at.nodes, at.root).at(Call::MoveMount)?;
+    if mask {
+        let tree = mount::clone_tree(at.nodes, MASK, false).at(Call::OpenSource)?;
+        null::keep_mask(at, tree)?;
+    }
+    Ok(())
+}
+
+/// The copies stay.
+pub(super) fn give_back(at: &mut Place) -> Result<(), Failure> {
+    fs::fchdir(at.nodes).at(Call::Chdir)?;
+    mount::umount_cwd().at(Call::Umount)?;
+    fs::close(at.nodes);
+    at.nodes = -1;
+    Ok(())
+}
+
+fn bind_made(at: &Place, directory: RawFd, node: &Device) -> Result<(), Failure> {
+    let tree = mount::clone_tree(at.nodes, &node.handle, false).at(Call::OpenSource)?;
+    mount_on_file(directory, &node.name, tree)
+}
+
+/// The host's node is bound over an empty file. The device can be written to, and the file not be
+/// changed: its owner may be known in here.
 fn bind_host(directory: RawFd, node: &Device) -> Result<(), Failure> {
     let tree = mount::clone_tree(::libc::AT_FDCWD, &node.host_path, false).at(Call::OpenSource)?;
     let stat = fs::fstat(tree).at(Call::OpenSource)?;
-    let same_kind = stat.st_mode & ::libc::S_IFMT == node.mode & ::libc::S_IFMT;
-    if !same_kind || stat.st_rdev != node.device {
+    if stat.st_mode & ::libc::S_IFMT != node.kind || stat.st_rdev != node.device {
         return Err(Failure::new(Call::NodeDiffers, Errno::ENODEV));
     }
+    mount::mount_setattr(tree, false, &null::FIXED).at(Call::MountSetattr)?;
     mount_on_file(directory, &node.name, tree)
 }
 

@@ -37,6 +37,7 @@ mod gate;
 mod guard;
 mod listener;
 mod mounts;
+mod null;
 mod op;
 pub(crate) mod process;
 mod procfs;
@@ -45,8 +46,10 @@ mod resolve;
 mod root;
 mod script;
 
+use ::core::cell::Cell;
 use ::core::sync::atomic::Ordering;
 use ::nix::errno::Errno;
+use ::std::rc::Rc;
 
 use crate::sync::{self, Frame, Kind};
 use crate::sys::page::SharedPage;
@@ -54,13 +57,16 @@ use crate::sys::{RawFd, clone, fs, mount, ns};
 
 pub use self::calls::{LAST, Needed};
 use self::finish::Home;
-pub use self::op::Op;
+pub use self::op::{Guarded, Op};
 use self::report::{At, Detail};
 pub use self::report::{Call, Failure};
 pub use self::script::{Script, Step};
 
 /// How many sources can be kept open: many would meet RLIMIT_NOFILE.
 pub const MOST_TREES: usize = 32;
+
+/// A descriptor that one step opens and a later one needs; -1 until then.
+pub type Kept = Rc<Cell<RawFd>>;
 
 /// What the child knows of where it is. Descriptors are -1 when there is none.
 pub(crate) struct Place {
@@ -78,12 +84,12 @@ pub(crate) struct Place {
     root: RawFd,
     /// What masks directories: an empty, read-only tmpfs, once it is attached.
     empty: RawFd,
-    /// What masks files: a mount of the host's /dev/null, checked.
+    /// What masks files: a read-only mount of a null device, checked.
     null: RawFd,
     /// It is attached somewhere, and copies of it are taken.
     null_attached: bool,
-    /// Sources of mounts that were opened while the host was in sight.
-    trees: [RawFd; MOST_TREES],
+    /// Device nodes that the parent has made, attached for as long as copies are taken.
+    nodes: RawFd,
     /// The start gate, once it is passed: it stays open until the program is executed.
     gate: RawFd,
     /// Nobody reads the socket any more: failures go to the container's stderr.
@@ -112,7 +118,7 @@ pub fn enter(mut script: Script, link: RawFd, proc: RawFd, page: &'static Shared
         empty: -1,
         null: -1,
         null_attached: false,
-        trees: [-1; MOST_TREES],
+        nodes: -1,
         gate: -1,
         alone: false,
         in_cwd: false,

@@ -8,25 +8,32 @@ use ::core::prelude::rust_2024::*;
 use ::core::ffi::CStr;
 use ::nix::errno::Errno;
 
-use super::Place;
 use super::copyup;
 use super::report::{At, Call, Failure};
 use super::resolve::{self, Links, Want, kind};
+use super::{Kept, Place};
+use crate::plan::mounts::attributes::Attributes;
 use crate::plan::mounts::{FileSystem, Mount, OldMount, Parameter, What};
 use crate::sync::Kind;
 use crate::sys::fs::{RESOLVE_IN_ROOT, openat2};
 use crate::sys::mount::{self, MountAttr, attr};
 use crate::sys::{RawFd, copy, fs};
 
-/// With `open`, its source is one of the trees that are open already.
-pub(super) fn mount(at: &mut Place, mount: &Mount, open: Option<usize>) -> Result<(), Failure> {
-    match &mount.what {
+/// With `open`, its source is open already: its path is none of this namespace's. With `keep`,
+/// the mount stays open for a later step.
+pub(super) fn mount(
+    at: &mut Place,
+    mount: &Mount,
+    open: Option<&Kept>,
+    keep: Option<&Kept>,
+) -> Result<(), Failure> {
+    let tree = match &mount.what {
         What::Bind { source, recursive } => {
-            let tree = match (mount.source_of_parent, open.and_then(|slot| at.trees.get(slot))) {
+            let tree = match (mount.source_of_parent, open) {
                 (Some(number), _) => {
                     at.ask(Kind::Source, number.into())?.fd.ok_or(Errno::EBADMSG)?
                 }
-                (None, Some(tree)) => *tree,
+                (None, Some(kept)) => kept.get(),
                 (None, None) => {
                     mount::clone_tree(::libc::AT_FDCWD, source, *recursive).at(Call::OpenSource)?
                 }
@@ -37,27 +44,32 @@ pub(super) fn mount(at: &mut Place, mount: &Mount, open: Option<usize>) -> Resul
                 _ => Want::File,
             };
             let (target, _) = resolve::open_or_make(at.root, &mount.target, links(mount), want)?;
-            attach(mount, tree, target)
+            attach(mount, tree, target)?
         }
-        What::FileSystem(made) => file_system(at, mount, made),
-        What::Remount { parameters } => remount(at, mount, parameters.as_deref()),
+        What::FileSystem(made) => file_system(at, mount, made)?,
+        What::Remount { parameters } => remount(at, mount, parameters.as_deref())?,
+    };
+    match keep {
+        Some(kept) => kept.set(tree),
+        None => fs::close(tree),
     }
+    Ok(())
 }
 
 fn links(mount: &Mount) -> Links {
     if mount.plain_target { Links::Refuse } else { Links::Follow }
 }
 
-/// Closes both.
-fn attach(mount: &Mount, tree: RawFd, target: RawFd) -> Result<(), Failure> {
+/// Closes the target.
+fn attach(mount: &Mount, tree: RawFd, target: RawFd) -> Result<RawFd, Failure> {
     check_proc(mount, tree, target)?;
     mount::move_mount(tree, target).at(Call::MoveMount)?;
     fs::close(target);
-    fs::close(tree);
-    Ok(())
+    Ok(tree)
 }
 
-fn file_system(at: &mut Place, mount: &Mount, made: &FileSystem) -> Result<(), Failure> {
+/// The mount, attached.
+fn file_system(at: &mut Place, mount: &Mount, made: &FileSystem) -> Result<RawFd, Failure> {
     let (target, fresh) =
         resolve::open_or_make(at.root, &mount.target, links(mount), Want::Directory)?;
     // A directory that was made for the mount has no mode to inherit.
@@ -80,13 +92,15 @@ fn file_system(at: &mut Place, mount: &Mount, made: &FileSystem) -> Result<(), F
         at.detail.read_context(context);
     }
     created?;
-    let tree = mount::fsmount(context, mount.attr.set).at(Call::FsMount)?;
+    let tree = mount::fsmount(context, mount.attributes.top.set).at(Call::FsMount)?;
     fs::close(context);
     if let Some(label) = &made.label {
         set_label(tree, label)?;
     }
-    if mount.propagation != 0 || mount.tree_propagation != 0 || !is_nothing(&mount.tree_attr) {
-        set_attributes(tree, mount)?;
+    let propagation = mount.attributes.top.propagation;
+    if propagation != 0 {
+        let attr = MountAttr { set: 0, clear: 0, propagation, userns_fd: 0 };
+        mount::mount_setattr(tree, false, &attr).at(Call::MountSetattr)?;
     }
     if made.copy_up && !fresh {
         check_proc(mount, tree, target)?;
@@ -118,7 +132,7 @@ fn old_mount(
     old: &OldMount,
     target: RawFd,
     inherit_mode: bool,
-) -> Result<(), Failure> {
+) -> Result<RawFd, Failure> {
     check_proc(mount, target, target)?;
     fs::fchdir(target).at(Call::Chdir)?;
     mount::mount_on_cwd(&old.source, &made.fstype, old.flags, &old.data).at(Call::Mount)?;
@@ -136,12 +150,15 @@ fn old_mount(
         copyup::copy(at, target, tree)?;
     }
     fs::close(target);
-    fs::close(tree);
-    Ok(())
+    Ok(tree)
 }
 
 /// Changes what is mounted at the target.
-fn remount(at: &mut Place, mount: &Mount, parameters: Option<&[Parameter]>) -> Result<(), Failure> {
+fn remount(
+    at: &mut Place,
+    mount: &Mount,
+    parameters: Option<&[Parameter]>,
+) -> Result<RawFd, Failure> {
     let target = resolve::open(at.root, &mount.target, links(mount)).at(Call::OpenTarget)?;
     check_proc(mount, target, target)?;
     if let Some(parameters) = parameters {
@@ -155,8 +172,7 @@ fn remount(at: &mut Place, mount: &Mount, parameters: Option<&[Parameter]>) -> R
         fs::close(context);
     }
     set_attributes(target, mount)?;
-    fs::close(target);
-    Ok(())
+    Ok(target)
 }
 
 /// Gives the context its parameters.
@@ -189,22 +205,22 @@ fn is_nothing(attr: &MountAttr) -> bool {
     attr.set | attr.clear | attr.propagation == 0
 }
 
-/// First what goes for the tree, then what goes for its top.
+/// What goes for the tree and what goes for its top are about different attributes: one call
+/// where only one of them is there.
 fn set_attributes(tree: RawFd, mount: &Mount) -> Result<(), Failure> {
-    let of_tree = MountAttr { propagation: mount.tree_propagation, ..mount.tree_attr };
+    let Attributes { tree: of_tree, top, unnamed } = mount.attributes;
     if !is_nothing(&of_tree) {
         mount::mount_setattr(tree, true, &of_tree).at(Call::MountSetattr)?;
     }
-    let mut of_top = MountAttr { propagation: mount.propagation, ..mount.attr };
-    of_top.clear |= mount.unnamed;
+    let of_top = MountAttr { clear: top.clear | unnamed, ..top };
     if is_nothing(&of_top) {
         return Ok(());
     }
     match mount::mount_setattr(tree, false, &of_top) {
         // A user namespace locks what its mounts were given outside. Nobody asked to clear
         // these; the kernel locks all but this one.
-        Err(Errno::EPERM) if mount.unnamed & !attr::NOSYMFOLLOW != 0 => {
-            of_top.clear = mount.attr.clear | mount.unnamed & attr::NOSYMFOLLOW;
+        Err(Errno::EPERM) if unnamed & !attr::NOSYMFOLLOW != 0 => {
+            let of_top = MountAttr { clear: top.clear | unnamed & attr::NOSYMFOLLOW, ..top };
             mount::mount_setattr(tree, false, &of_top).at(Call::MountSetattr)
         }
         other => other.at(Call::MountSetattr),

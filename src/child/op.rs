@@ -14,14 +14,25 @@ use ::std::vec::Vec;
 
 use super::report::Failure;
 use super::{
-    Place, Script, console, creds, devices, finish, gate, guard, listener, mounts, process, root,
+    Kept, Place, Script, console, creds, devices, finish, gate, guard, listener, mounts, null,
+    process, root,
 };
 use crate::plan::creds::Caps;
-use crate::plan::devices::Device;
+use crate::plan::devices::{Device, Nodes};
 use crate::plan::mounts::Mount;
 use crate::sync::Kind;
 use crate::sys::sched::SchedAttr;
 use crate::sys::{RawFd, cred, fs, memory, net, ns, sched, seccomp, signal};
+
+/// A path of the container that is hidden or made read-only.
+#[derive(Debug)]
+pub struct Guarded {
+    /// The path below the root, for messages.
+    pub path: CString,
+    /// The mount that holds it, and the rest of the path below that: what was mounted is found
+    /// there also when somebody who may write the root renames its mount point.
+    pub below: Option<(Kept, CString)>,
+}
 
 /// One thing that the child does. All memory was allocated before the clone.
 #[derive(Debug)]
@@ -104,7 +115,7 @@ pub enum Op {
     /// Opens a source, as long as the host's tree is in sight.
     OpenTree {
         /// Where it is kept until its mount's turn.
-        slot: usize,
+        tree: Kept,
         /// On the host.
         source: CString,
         /// With everything mounted below it.
@@ -132,16 +143,25 @@ pub enum Op {
         /// What and where.
         mount: Rc<Mount>,
         /// Its source is open already, and kept here.
-        tree: Option<usize>,
+        tree: Option<Kept>,
+        /// Where the mount is kept for a step that must find it whatever its path leads to.
+        keep: Option<Kept>,
     },
+    /// Attaches the device nodes that the parent makes for a user namespace.
+    BorrowNodes {
+        /// Files will be masked by one of them.
+        mask: bool,
+    },
+    /// Unmounts them.
+    ReturnNodes,
     /// Makes nodes in one directory.
     Devices {
         /// Below the root.
         directory: CString,
         /// The nodes.
         nodes: Vec<Rc<Device>>,
-        /// Binds those of the host instead (a user namespace may not make nodes).
-        bind: bool,
+        /// Where they come from.
+        from: Nodes,
     },
     /// /dev/fd, /dev/stdin, …, /dev/ptmx.
     DeviceLinks,
@@ -155,18 +175,25 @@ pub enum Op {
         /// Also mounts it at /dev/console.
         mount: bool,
     },
+    /// Stdio that is the host's null device becomes the container's.
+    OwnNull,
     /// Makes the working directory where it is missing.
     MakeCwd(CString),
     /// Waits while the parent runs hooks.
     AwaitHooks,
-    /// Makes the mount at a path of the container read-only.
-    LateReadonly(CString),
+    /// Makes a mount read-only.
+    LateReadonly {
+        /// The mount.
+        mount: Kept,
+        /// Its path, for messages.
+        path: CString,
+    },
     /// Makes everything at a path of the container read-only.
-    ReadonlyPath(CString),
+    ReadonlyPath(Guarded),
     /// Hides what is at a path of the container.
     MaskPath {
         /// The path.
-        path: CString,
+        path: Guarded,
         /// The SELinux context of what covers a directory.
         label: Option<CString>,
     },
@@ -348,22 +375,27 @@ impl Op {
             Op::BindRoot { path, private_parent } => root::bind(at, path, *private_parent),
             Op::EnterRoot(path) => root::enter(path),
             Op::EnterOpenRoot(fd) => root::enter_open(*fd),
-            Op::OpenTree { slot, source, recursive, propagation } => {
-                root::open_tree(at, *slot, source, *recursive, *propagation)
+            Op::OpenTree { tree, source, recursive, propagation } => {
+                root::open_tree(tree, source, *recursive, *propagation)
             }
-            Op::OpenNull => guard::open_null(at),
+            Op::OpenNull => null::open_mask(at),
             Op::TreeNamespace { path, propagation } => root::namespace(at, path, *propagation),
             Op::CloseRoot => {
                 at.close_root();
                 Ok(())
             }
-            Op::Mount { mount, tree } => mounts::mount(at, mount, *tree),
-            Op::Devices { directory, nodes, bind } => devices::make(at, directory, nodes, *bind),
+            Op::Mount { mount, tree, keep } => {
+                mounts::mount(at, mount, tree.as_ref(), keep.as_ref())
+            }
+            Op::BorrowNodes { mask } => devices::borrow(at, *mask),
+            Op::Devices { directory, nodes, from } => devices::make(at, directory, nodes, *from),
+            Op::ReturnNodes => devices::give_back(at),
             Op::DeviceLinks => devices::links(at),
             Op::Console { size, uid, mount } => console::make(at, *size, *uid, *mount),
+            Op::OwnNull => null::own_stdio(at),
             Op::MakeCwd(path) => root::make_directory(at, path),
             Op::AwaitHooks => at.ask(Kind::Hooks, 0).map(|_| ()),
-            Op::LateReadonly(path) => guard::late_readonly(at, path),
+            Op::LateReadonly { mount, .. } => guard::late_readonly(mount),
             Op::ReadonlyPath(path) => guard::readonly(at, path),
             Op::MaskPath { path, label } => guard::mask(at, path, label.as_deref()),
             Op::ReadonlyRoot => guard::readonly_root(at),

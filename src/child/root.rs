@@ -10,9 +10,9 @@ use ::core::ffi::CStr;
 use ::nix::errno::Errno;
 use ::std::ffi::CString;
 
-use super::Place;
 use super::report::{At, Call, Failure};
 use super::resolve::{self, Links, Want};
+use super::{Kept, Place};
 use crate::sys::mount::{self, MountAttr};
 use crate::sys::{RawFd, fs, ns};
 
@@ -42,8 +42,7 @@ pub(super) fn bind(at: &mut Place, path: &CStr, private_parent: bool) -> Result<
 /// Opens a copy of a source that is not in sight any more when it is mounted. It is made in the
 /// host's namespace, and shares its events both ways until this is changed.
 pub(super) fn open_tree(
-    at: &mut Place,
-    slot: usize,
+    kept: &Kept,
     source: &CStr,
     recursive: bool,
     propagation: u64,
@@ -51,9 +50,7 @@ pub(super) fn open_tree(
     let tree = mount::clone_tree(::libc::AT_FDCWD, source, recursive).at(Call::OpenSource)?;
     let attr = MountAttr { propagation, ..NOTHING };
     mount::mount_setattr(tree, true, &attr).at(Call::MountSetattr)?;
-    if let Some(kept) = at.trees.get_mut(slot) {
-        *kept = tree;
-    }
+    kept.set(tree);
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use super::birth::{self, Birth, Cradle, Event};
 use super::listener::{self, Notified};
 use super::net_devices::{self, Moved};
+use super::nodes;
 use super::notify::{self, Messenger};
 use super::sources::{self, Sources};
 use super::{Created, Request, console, hooks, idmap, limits};
@@ -205,6 +206,8 @@ impl<'a> Attempt<'a> {
                     let tree = self.sources.open(self.plan, number, birth.pidfd.as_fd())?;
                     birth.answer(Some(tree.as_fd()))?;
                 }
+                Event::Nodes => birth.answer(Some(nodes::make(self.plan, birth.pid)?.as_fd()))?,
+                Event::Null => birth.answer(Some(nodes::null()?.as_fd()))?,
                 Event::Console(master, number) => self.terminal(master, number)?,
                 Event::Hooks => self.hooks()?,
                 // The page says so already: the child has looked a moment too early.

@@ -66,6 +66,10 @@ pub enum Event {
     NetDevices,
     /// The tree of a mount source.
     Source(u32),
+    /// The mount with its device nodes.
+    Nodes,
+    /// The host's null device.
+    Null,
     /// Its terminal is made: the master, and N of /dev/pts/N.
     Console(OwnedFd, u32),
     /// Hooks to be run.
@@ -154,6 +158,8 @@ impl Birth {
             (Kind::Maps, _) => Ok(Event::Maps),
             (Kind::NetDevices, _) => Ok(Event::NetDevices),
             (Kind::Source, _) => Ok(Event::Source(frame.arg as u32)),
+            (Kind::Nodes, _) => Ok(Event::Nodes),
+            (Kind::Null, _) => Ok(Event::Null),
             (Kind::Hooks, _) => Ok(Event::Hooks),
             (Kind::Appear, _) => Ok(Event::Appear),
             (Kind::Console, Some(master)) => Ok(Event::Console(master, frame.arg as u32)),

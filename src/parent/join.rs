@@ -14,6 +14,7 @@ use super::fds::Passed;
 use super::handover::PidFile;
 use super::limits as own_limits;
 use super::listener::{self, Notified};
+use super::nodes;
 use crate::cgroup::Cgroup;
 use crate::cgroup::files::Events;
 use crate::error::{Doing, Error, Kind, Result};
@@ -231,6 +232,7 @@ fn serve(
                     terminal = Some(master);
                 }
             },
+            Event::Null => birth.answer(Some(nodes::null()?.as_fd()))?,
             Event::Ready => {
                 if request.container.record.namespaces & flag::PID != 0 {
                     own_limits::set_scheduler(birth.pid, limits)?;

@@ -11,7 +11,9 @@ pub mod join;
 mod limits;
 pub mod listener;
 mod net_devices;
+mod nodes;
 pub mod notify;
+mod owners;
 pub mod preflight;
 pub mod protect;
 mod relay;
@@ -29,9 +31,10 @@ use self::fds::Passed;
 use self::handover::PidFile;
 use self::notify::Messenger;
 use crate::error::{Doing, Result};
+use crate::host::Host;
 use crate::host::cgroup::Tree;
-use crate::host::{self, Host};
 use crate::plan::field::Field;
+use crate::plan::findings::Findings;
 use crate::plan::process::Process;
 use crate::plan::resources::Manager;
 use crate::state::{Container, Id, Record, StateRoot};
@@ -97,15 +100,16 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
         Some(_) if !request.detach => Some(request.root.path_of(&request.id)?.join(notify::SOCKET)),
         _ => None,
     };
+    let namespaces = plan::namespaces::plan(&loaded.spec, &mut Findings::default());
     let opts = plan::Opts {
         id: request.id.as_str(),
         bundle: &request.bundle,
         no_pivot: request.no_pivot,
         extra_env: &request.passed.env,
         unprivileged: host.unprivileged,
-        in_userns: host.in_userns,
-        no_mknod: !host::may_mknod()?,
+        makes_nodes: nodes::may_make(&host),
         setgroups_denied: host.setgroups_denied,
+        foreign_namespaces: owners::foreign(&namespaces, &host),
         cgroups: request.cgroups,
         cgroup_root: Path::new(tree.mount),
         notify_socket: own_socket.as_deref().or(request.notify_socket.as_deref()),

@@ -1,11 +1,12 @@
 //! What the configuration names on the host must be there: asked before anything is
 //! made, so that a wrong path costs nothing and all of them are named at once.
 
+use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind::NotFound};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -14,6 +15,7 @@ use super::{hooks, listener};
 use crate::error::errno_text;
 use crate::host::lsm;
 use crate::plan::Plan;
+use crate::plan::devices::{Device, Nodes};
 use crate::plan::field::Field;
 use crate::plan::findings::Findings;
 use crate::plan::mounts::What;
@@ -43,7 +45,7 @@ pub fn check(plan: &Plan, process: &Process) -> (Vec<OwnedFd>, Findings) {
     }
     for mount in &plan.mounts {
         if let What::Bind { source, .. } = &mount.what {
-            let path = Path::new(std::ffi::OsStr::from_bytes(source.to_bytes()));
+            let path = Path::new(OsStr::from_bytes(source.to_bytes()));
             // An earlier entry may mount what this one copies out of the root.
             let made_later = |error: &io::Error| path.starts_with(root) && error.kind() == NotFound;
             // The socket of the service manager was looked at already.
@@ -55,6 +57,9 @@ pub fn check(plan: &Plan, process: &Process) -> (Vec<OwnedFd>, Findings) {
             }
         }
     }
+    if plan.nodes == Nodes::OfHost {
+        plan.devices.iter().for_each(|device| bound_as_it_is(device, &mut findings));
+    }
     findings.violations.extend(hooks::check_files(&plan.hooks));
     if let Some(path) = plan.seccomp.as_ref().and_then(|filter| filter.listener_path.as_ref()) {
         agent(path, &mut findings);
@@ -63,6 +68,32 @@ pub fn check(plan: &Plan, process: &Process) -> (Vec<OwnedFd>, Findings) {
     let namespaces = plan.namespaces.joined.iter();
     let files = namespaces.filter_map(|joined| open_namespace(joined, &mut findings)).collect();
     (files, findings)
+}
+
+/// A node that can only be bound has the mode and owner that it has.
+fn bound_as_it_is(device: &Device, findings: &mut Findings) {
+    let path = Path::new(OsStr::from_bytes(device.host_path.to_bytes()));
+    // What is not there, or is another device, the child says.
+    let Ok(there) = fs::metadata(path) else { return };
+    let named = [
+        ("fileMode", device.file_mode, there.mode() & 0o7777),
+        ("uid", device.uid, there.uid()),
+        ("gid", device.gid, there.gid()),
+    ];
+    for (key, asked, has) in named {
+        if let Some(asked) = asked.filter(|asked| *asked != has && !device.is_fifo()) {
+            let show = |value: u32| match key {
+                "fileMode" => format!("{value} (octal {value:o})"),
+                _ => value.to_string(),
+            };
+            let reason = format!(
+                "only root of the machine can make a node; that of the host, which is bound \
+                 instead, has {}",
+                show(has)
+            );
+            findings.refuse_value(&device.field.key(key), show(asked), reason);
+        }
+    }
 }
 
 /// One connection is one container, so it is only looked at.
@@ -101,7 +132,7 @@ fn text(error: &io::Error) -> String {
 }
 
 /// Opened as a path first: a FIFO or a device must not be touched.
-fn open_namespace(joined: &Joined, findings: &mut Findings) -> Option<OwnedFd> {
+pub(super) fn open_namespace(joined: &Joined, findings: &mut Findings) -> Option<OwnedFd> {
     let path = findings.c_string(&joined.field, joined.path.as_os_str().as_bytes());
     let open = |flags: i32| files::openat(libc::AT_FDCWD, &path, flags, 0).map(mem::own);
     let opened = open(libc::O_PATH).and_then(|probe| {

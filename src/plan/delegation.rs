@@ -6,7 +6,6 @@ use super::field::Field;
 use super::findings::Findings;
 use super::mounts::{Mount, What};
 use super::namespaces::{Namespaces, flag};
-use crate::sys::mount::attr;
 
 /// What is done to the container's cgroup for that.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +39,7 @@ pub fn plan(
 
 fn is_writable_cgroup(mount: &Mount) -> bool {
     let What::FileSystem(made) = &mount.what else { return false };
-    made.fstype.as_c_str() == c"cgroup2" && mount.attr.set & attr::RDONLY == 0
+    made.fstype.as_c_str() == c"cgroup2" && !mount.attributes.readonly()
 }
 
 #[cfg(test)]

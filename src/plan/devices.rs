@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -22,6 +22,21 @@ const DEFAULTS: &[(&str, u64, u64)] = &[
     ("tty", 5, 0),
 ];
 
+/// What the parent calls the node that masks files.
+pub const MASK: &CStr = c"mask";
+
+/// How the container comes by its nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Nodes {
+    /// The child makes them.
+    #[default]
+    Made,
+    /// The parent makes them for the child, whose user namespace may not: they are bound.
+    OfParent,
+    /// Nobody here may make any: those of the host are bound.
+    OfHost,
+}
+
 /// One node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
@@ -31,19 +46,54 @@ pub struct Device {
     pub name: CString,
     /// The same node on the host, which is bound where mknod(2) is not allowed.
     pub host_path: CString,
-    /// `S_IFCHR`, `S_IFBLK` or `S_IFIFO` with the permission bits.
-    pub mode: u32,
+    /// What the parent calls it when it makes it.
+    pub handle: CString,
+    /// `S_IFCHR`, `S_IFBLK` or `S_IFIFO`.
+    pub kind: u32,
+    /// `fileMode`, where it is given.
+    pub file_mode: Option<u32>,
     /// makedev(3).
     pub device: u64,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
+    /// Owner, where it is given.
+    pub uid: Option<u32>,
+    /// Group, where it is given.
+    pub gid: Option<u32>,
     /// `linux.devices[N]`, or the root for a default one.
     pub field: Field,
 }
 
 impl Device {
+    /// The permission bits.
+    pub fn permissions(&self) -> u32 {
+        self.file_mode.unwrap_or(0o666)
+    }
+
+    /// Anybody may make one.
+    pub fn is_fifo(&self) -> bool {
+        self.kind == libc::S_IFIFO
+    }
+
+    /// Whether it is the null device of its place.
+    pub fn is_null(&self) -> bool {
+        self.kind == libc::S_IFCHR
+            && self.device == libc::makedev(1, 3)
+            && self.path() == b"dev/null"
+    }
+
+    /// Its path as people write it.
+    pub fn shown_path(&self) -> String {
+        self.host_path.to_string_lossy().into_owned()
+    }
+
+    /// Whether both make the same file.
+    fn same(&self, other: &Device) -> bool {
+        let file = |device: &Device| {
+            let owner = (device.uid.unwrap_or(0), device.gid.unwrap_or(0));
+            (device.kind, device.device, device.permissions(), owner)
+        };
+        file(self) == file(other)
+    }
+
     /// Where it is below the root, without a leading slash.
     fn path(&self) -> Vec<u8> {
         match self.directory.as_bytes() {
@@ -70,10 +120,12 @@ pub fn plan(spec: &Spec, mounts: &[Mount], findings: &mut Findings) -> Vec<Devic
             directory: c"dev".to_owned(),
             name: findings.c_string(&Field::root(), *name),
             host_path: findings.c_string(&Field::root(), format!("/dev/{name}")),
-            mode: libc::S_IFCHR | 0o666,
+            handle: CString::default(),
+            kind: libc::S_IFCHR,
+            file_mode: None,
             device: libc::makedev(*major as u32, *minor as u32),
-            uid: 0,
-            gid: 0,
+            uid: None,
+            gid: None,
             field: Field::root(),
         }));
         devices.retain(|node: &Device| !listed.iter().any(|own| own.path() == node.path()));
@@ -83,6 +135,9 @@ pub fn plan(spec: &Spec, mounts: &[Mount], findings: &mut Findings) -> Vec<Devic
     let mounted = mounts.iter().skip(last).map(|mount| mount.target.as_bytes());
     let mounted = mounted.collect::<BTreeSet<_>>();
     devices.retain(|node| !mounted.contains(&*node.path()));
+    for (number, device) in devices.iter_mut().enumerate() {
+        device.handle = findings.c_string(&device.field, number.to_string());
+    }
     devices
 }
 
@@ -98,7 +153,7 @@ fn listed(spec: &Spec, findings: &mut Findings) -> Vec<Device> {
         match devices.get(*before) {
             None => devices.push(planned),
             // Engines list a device again that a plugin asks for as well.
-            Some(same) if Device { field: same.field.clone(), ..planned.clone() } == *same => {}
+            Some(known) if planned.same(known) => {}
             Some(other) => {
                 let reason = format!("listed twice, and not as in {}", other.field);
                 findings.refuse_value(&at.key("path"), device.path(), reason);
@@ -123,6 +178,9 @@ fn one(
         findings.refuse_value(&path_field, spec.path(), "must name a file");
         return None;
     };
+    if path.starts_with("proc") {
+        findings.refuse_value(&path_field, spec.path(), "must not be below /proc");
+    }
     let kind = match spec.typ() {
         LinuxDeviceType::C | LinuxDeviceType::U => libc::S_IFCHR,
         LinuxDeviceType::B => libc::S_IFBLK,
@@ -141,7 +199,7 @@ fn one(
     };
     // dev_t of the kernel: 12 bits of major, 20 of minor.
     let (major, minor) = (number("major", spec.major(), 12), number("minor", spec.minor(), 20));
-    let mode = spec.file_mode().unwrap_or(0o666);
+    let mode = spec.file_mode().unwrap_or_default();
     if mode & !(libc::S_IFMT | 0o7777) != 0 {
         findings.refuse_value(&field.key("fileMode"), mode, "not a file mode");
     }
@@ -155,10 +213,12 @@ fn one(
         name: findings.c_string(&path_field, name.as_bytes()),
         host_path: findings
             .c_string(&path_field, Path::new("/").join(&path).as_os_str().as_bytes()),
-        mode: kind | mode & 0o7777,
+        handle: CString::default(),
+        kind,
+        file_mode: spec.file_mode().map(|mode| mode & 0o7777),
         device: if kind == libc::S_IFIFO { 0 } else { libc::makedev(major, minor) },
-        uid: spec.uid().unwrap_or(0),
-        gid: spec.gid().unwrap_or(0),
+        uid: spec.uid(),
+        gid: spec.gid(),
         field: field.clone(),
     })
 }
@@ -182,7 +242,8 @@ mod tests {
         assert!(refused.is_empty());
         assert_eq!(devices.len(), DEFAULTS.len());
         let null = devices.iter().find(|device| device.name.as_c_str() == c"null").expect("null");
-        assert_eq!((null.device, null.mode), (libc::makedev(9, 9), libc::S_IFCHR | 0o600));
+        assert_eq!((null.device, null.permissions()), (libc::makedev(9, 9), 0o600));
+        assert!(!null.is_null());
     }
 
     #[test]
@@ -200,6 +261,8 @@ mod tests {
         for (device, field) in [
             (r#"{"path":"x","type":"c","major":1,"minor":1}"#, "linux.devices[0].path"),
             (r#"{"path":"/","type":"c","major":1,"minor":1}"#, "linux.devices[0].path"),
+            (r#"{"path":"/proc/x/y","type":"c","major":1,"minor":1}"#, "linux.devices[0].path"),
+            (r#"{"path":"/dev/../proc","type":"c","major":1,"minor":1}"#, "linux.devices[0].path"),
             (r#"{"path":"/dev/x","type":"a","major":1,"minor":1}"#, "linux.devices[0].type"),
             (r#"{"path":"/dev/x","type":"c","major":-1,"minor":1}"#, "linux.devices[0].major"),
             (

@@ -34,7 +34,7 @@ use std::rc::Rc;
 use oci_spec::runtime::Spec;
 
 use self::delegation::Delegation;
-use self::devices::Device;
+use self::devices::{Device, Nodes};
 use self::field::Field;
 use self::findings::Findings;
 use self::intel_rdt::IntelRdt;
@@ -64,12 +64,13 @@ pub struct Opts<'a> {
     pub extra_env: &'a [String],
     /// The caller is not root: it may map its own ids, and with helpers some others.
     pub unprivileged: bool,
-    /// The runtime is itself in a user namespace.
-    pub in_userns: bool,
-    /// We may not make device nodes.
-    pub no_mknod: bool,
-    /// It forbids setgroups(2).
+    /// The caller may make device nodes: with CAP_MKNOD, and outside of any user namespace.
+    pub makes_nodes: bool,
+    /// The user namespace of the runtime forbids setgroups(2).
     pub setgroups_denied: bool,
+    /// Kinds of which the container's namespace belongs to another user namespace than its own,
+    /// as far as the kernel had to be asked.
+    pub foreign_namespaces: u64,
     /// Who makes its cgroup.
     pub cgroups: Manager,
     /// The host's cgroup2 tree.
@@ -92,8 +93,8 @@ pub struct Plan {
     pub net_devices: Vec<NetDevice>,
     /// Device nodes.
     pub devices: Vec<Rc<Device>>,
-    /// Nodes are bound from the host, not made: mknod(2) is not ours to call.
-    pub bind_devices: bool,
+    /// How they come to be.
+    pub nodes: Nodes,
     /// Kernel settings.
     pub sysctls: Vec<Sysctl>,
     /// Host name.
@@ -150,6 +151,7 @@ fn read(spec: &Spec, opts: &Opts<'_>, findings: &mut Findings) -> Plan {
     let mut namespaces = namespaces::plan(spec, findings);
     namespaces.deny_setgroups = opts.setgroups_denied
         || namespaces.is_new(flag::USER) && opts.unprivileged && namespaces.maps_one_group();
+    namespaces.foreign = opts.foreign_namespaces;
     let notify_socket = notify::wanted(spec, &namespaces, opts.notify_socket);
     let root = spec.root().as_ref().map(|root| opts.bundle.join(root.path()));
     let around = mounts::Around {
@@ -175,7 +177,7 @@ fn read(spec: &Spec, opts: &Opts<'_>, findings: &mut Findings) -> Plan {
         rootfs: rootfs::plan(spec, opts.bundle, &namespaces, findings),
         net_devices: net_devices::plan(spec, &namespaces, opts.unprivileged, findings),
         devices: devices::plan(spec, &mounts, findings).into_iter().map(Rc::new).collect(),
-        bind_devices: opts.in_userns || opts.no_mknod,
+        nodes: nodes(&namespaces, opts),
         sysctls: sysctl::plan(spec, &namespaces, findings),
         hostname: host_name(spec.hostname().as_deref(), "hostname", &namespaces, findings),
         domainname: host_name(spec.domainname().as_deref(), "domainname", &namespaces, findings),
@@ -195,6 +197,15 @@ fn read(spec: &Spec, opts: &Opts<'_>, findings: &mut Findings) -> Plan {
         process,
         mounts: mounts.into_iter().map(Rc::new).collect(),
         namespaces,
+    }
+}
+
+/// Nobody in a user namespace may make a device node.
+fn nodes(namespaces: &Namespaces, opts: &Opts<'_>) -> Nodes {
+    match opts.makes_nodes {
+        false => Nodes::OfHost,
+        true if namespaces.has(flag::USER) => Nodes::OfParent,
+        true => Nodes::Made,
     }
 }
 

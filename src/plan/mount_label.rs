@@ -6,7 +6,7 @@ use oci_spec::runtime::Spec;
 
 use super::field::Field;
 use super::findings::Findings;
-use super::mounts::{CONTEXTS, Mount, Parameter, What};
+use super::mounts::{CONTEXTS, MAX_DATA, MAX_VALUE, Mount, Parameter, What};
 
 /// They have labels from the policy.
 const UNLABELLED: &[&str] = &["cgroup", "cgroup2", "proc", "sysfs"];
@@ -17,6 +17,9 @@ pub fn plan(spec: &Spec, mounts: &mut [Mount], findings: &mut Findings) -> Optio
     let label = given.filter(|label| !label.is_empty())?;
     let field = Field::of("linux.mountLabel");
     let value = findings.c_string(&field, label);
+    if label.len() > MAX_VALUE {
+        findings.refuse_value(&field, label.len(), "longer than the 255 bytes of fsconfig(2)");
+    }
     for mount in mounts {
         let What::FileSystem(system) = &mut mount.what else { continue };
         let has_own = |parameter: &Parameter| {
@@ -38,7 +41,12 @@ pub fn plan(spec: &Spec, mounts: &mut [Mount], findings: &mut Findings) -> Optio
             let comma = if old.data.is_empty() { "" } else { "," };
             let quoted = format!("{comma}context=\"{label}\"");
             let data = [old.data.as_bytes(), quoted.as_bytes()].concat();
-            old.data = CString::new(data).unwrap_or_default();
+            if data.len() > MAX_DATA {
+                let at = mount.field.key("options");
+                let reason = "with linux.mountLabel longer than the 4095 bytes of mount(2)";
+                findings.refuse_value(&at, data.len(), reason);
+            }
+            old.data = findings.c_string(&field, data);
         }
     }
     Some(value)
@@ -51,16 +59,8 @@ mod tests {
     use super::super::{mounts, namespaces};
     use super::*;
 
-    #[test]
-    fn new_file_systems_have_the_label() {
-        let text = r#"{"ociVersion":"1.3.0","linux":{"mountLabel":"s:r:t:s0:c1,c2",
-            "namespaces":[{"type":"mount"},{"type":"pid"}]},"mounts":[
-            {"destination":"/proc","type":"proc","source":"proc"},
-            {"destination":"/dev","type":"tmpfs","source":"tmpfs","options":["mode=755"]},
-            {"destination":"/dev/pts","type":"devpts","source":"devpts"},
-            {"destination":"/own","type":"tmpfs","source":"tmpfs","options":["context=\"a:b:c:s0:c3,c4\""]},
-            {"destination":"/dev/mqueue","type":"mqueue","source":"mqueue"},
-            {"destination":"/old","type":"tmpfs","options":["silent","context=\"a:b:c:s0:c3,c4\""]}]}"#;
+    /// The mounts of a configuration with its label, and the fields that are refused.
+    fn labelled(text: &str) -> (Vec<Mount>, Option<CString>, Vec<String>) {
         let spec = serde_json::from_str(text).expect("a spec");
         let mut findings = Findings::default();
         let namespaces = namespaces::plan(&spec, &mut findings);
@@ -73,9 +73,24 @@ mod tests {
             notify_socket: None,
         };
         let mut mounts = mounts::plan(&spec, around, &mut findings);
-        let label = Some(c"s:r:t:s0:c1,c2".to_owned());
-        assert_eq!(plan(&spec, &mut mounts, &mut findings), label);
-        assert!(findings.violations.is_empty(), "{findings:?}");
+        let label = plan(&spec, &mut mounts, &mut findings);
+        let refused = findings.violations.iter().map(|v| v.field.to_string()).collect();
+        (mounts, label, refused)
+    }
+
+    #[test]
+    fn new_file_systems_have_the_label() {
+        let text = r#"{"ociVersion":"1.3.0","linux":{"mountLabel":"s:r:t:s0:c1,c2",
+            "namespaces":[{"type":"mount"},{"type":"pid"}]},"mounts":[
+            {"destination":"/proc","type":"proc","source":"proc"},
+            {"destination":"/dev","type":"tmpfs","source":"tmpfs","options":["mode=755"]},
+            {"destination":"/dev/pts","type":"devpts","source":"devpts"},
+            {"destination":"/own","type":"tmpfs","source":"tmpfs","options":["context=\"a:b:c:s0:c3,c4\""]},
+            {"destination":"/dev/mqueue","type":"mqueue","source":"mqueue"},
+            {"destination":"/old","type":"tmpfs","options":["silent","context=\"a:b:c:s0:c3,c4\""]}]}"#;
+        let (mounts, label, refused) = labelled(text);
+        assert_eq!(label, Some(c"s:r:t:s0:c1,c2".to_owned()));
+        assert!(refused.is_empty(), "{refused:?}");
         let context = |mount: &Mount| match &mount.what {
             What::FileSystem(system) => {
                 let mut all = system.parameters.iter().filter(|p| p.key.as_c_str() == c"context");
@@ -91,5 +106,21 @@ mod tests {
         let What::FileSystem(last) = &mounts[5].what else { panic!("a tmpfs") };
         let data = last.old.as_ref().map(|old| old.data.clone());
         assert_eq!(data, Some(c"context=\"a:b:c:s0:c3,c4\"".to_owned()));
+    }
+
+    /// What mount(2) takes was measured before the label came to it.
+    #[test]
+    fn a_label_that_does_not_fit_is_refused() {
+        let long = |bytes: usize, label: usize| {
+            let (layers, label) = ("l".repeat(bytes), "s".repeat(label));
+            format!(
+                r#"{{"ociVersion":"1.3.0","linux":{{"mountLabel":"{label}",
+                "namespaces":[{{"type":"mount"}}]}},"mounts":[{{"destination":"/x",
+                "type":"overlay","source":"o","options":["lowerdir={layers}"]}}]}}"#
+            )
+        };
+        assert!(labelled(&long(4000, 20)).2.is_empty());
+        assert_eq!(labelled(&long(4070, 20)).2, ["mounts[0].options"]);
+        assert_eq!(labelled(&long(10, 256)).2, ["linux.mountLabel"]);
     }
 }

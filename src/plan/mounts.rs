@@ -1,5 +1,6 @@
 //! `mounts`: options become attributes, propagation and file system parameters.
 
+pub mod attributes;
 mod kinds;
 mod read;
 #[cfg(test)]
@@ -15,8 +16,10 @@ use super::field::Field;
 use super::findings::Findings;
 use super::namespaces::{IdMapping, Namespaces, check_mappings, flag};
 use super::notify;
-use crate::sys::mount::{MountAttr, attr};
+use crate::sys::mount::attr;
 
+use self::attributes::{Attributes, Subject};
+pub use self::kinds::{MAX_DATA, MAX_VALUE};
 use self::read::Options;
 
 /// A mount namespace that is joined is used as it is: what is mounted in it is others' as
@@ -47,17 +50,8 @@ pub struct Mount {
     pub what: What,
     /// Where: below the root, cleaned, without a leading slash.
     pub target: CString,
-    /// Attributes of the mount itself.
-    pub attr: MountAttr,
-    /// Attributes that a copied mount loses because others were named and these were not;
-    /// it keeps them where a user namespace locks them.
-    pub unnamed: u64,
-    /// Attributes of the mount and everything below it.
-    pub tree_attr: MountAttr,
-    /// Propagation type of the mount itself.
-    pub propagation: u64,
-    /// Propagation type of the whole tree.
-    pub tree_propagation: u64,
+    /// Attributes and propagation.
+    pub attributes: Attributes,
     /// Becomes read-only when everything is in place: a tmpfs must take the mount points
     /// and devices that come after it first.
     pub late_readonly: bool,
@@ -239,11 +233,7 @@ fn one(
     let new = !read.remount && read.bind.is_none();
     let is_new = |types: &[&str]| new && types.contains(&fstype);
     let mut mount = Mount {
-        attr: read.attr,
-        unnamed: 0,
-        tree_attr: read.tree_attr,
-        propagation: read.propagation,
-        tree_propagation: read.tree_propagation,
+        attributes: read.attributes(subject(&what, new.then_some(fstype), around)),
         late_readonly: false,
         plain_target: is_new(&["proc", "sysfs"]),
         on_proc: target == Path::new("proc"),
@@ -253,37 +243,33 @@ fn one(
         what,
         field: field.clone(),
     };
-    if !matches!(mount.what, What::FileSystem(_)) {
-        copied_attributes(&mut mount, read.names_attributes);
-    }
-    // The host's whole tree: read-only for others than its root (CVE-2023-25809).
-    let host_tree = is_new(&["cgroup", "cgroup2"]) && matches!(mount.what, What::Bind { .. });
-    let unnamed = mount.attr.clear & attr::RDONLY == 0;
-    if host_tree && (around.unprivileged || unnamed && around.namespaces.has(flag::USER)) {
-        mount.attr.clear &= !attr::RDONLY;
-        mount.attr.set |= attr::RDONLY;
-        mount.unnamed &= !attr::RDONLY;
+    // An ordinary user may have cgroups of their own among the host's (CVE-2023-25809).
+    let of_host = matches!(mount.what, What::Bind { .. });
+    if around.unprivileged && of_host && is_new(&["cgroup", "cgroup2", "sysfs"]) {
+        mount.attributes.tree.set |= attr::RDONLY;
     }
     let proc_by_type = is_new(&["proc"]);
     below_proc(&mut mount, &target, read.remount || read.bind.is_some() || proc_by_type, findings);
     let late = new && (fstype == "tmpfs" || mount.is_at("dev"));
-    if late && mount.attr.set & attr::RDONLY != 0 {
-        mount.attr.set &= !attr::RDONLY;
+    if late && mount.attributes.readonly() {
+        mount.attributes.top.set &= !attr::RDONLY;
         mount.late_readonly = true;
     }
     Some(mount)
 }
 
-/// The attributes of a mount that has some already, as runc and mount(8) have them:
-/// naming none keeps all; naming any drops those that are not named. Access times are one
-/// setting, which stays until a word for another one is named.
-fn copied_attributes(mount: &mut Mount, names_attributes: bool) {
-    const PLAIN: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
-    if names_attributes {
-        mount.unnamed = PLAIN & !mount.attr.set & !mount.attr.clear;
-    }
-    if mount.attr.set & attr::NODIRATIME != 0 || mount.attr.clear & attr::ATIME != 0 {
-        mount.attr.clear |= attr::ATIME | attr::NODIRATIME & !mount.attr.set;
+/// What the words of an entry are about; with the type of a new file system.
+fn subject(what: &What, new: Option<&str>, around: Around<'_>) -> Subject {
+    match (what, new) {
+        (What::FileSystem(_), _) => Subject::New,
+        (What::Bind { .. }, Some("sysfs")) => Subject::OfHost { readonly: true },
+        (What::Bind { .. }, Some("cgroup" | "cgroup2")) => {
+            // Without a user namespace it is root of the host who has it so.
+            Subject::OfHost { readonly: !around.namespaces.may_mount(flag::CGROUP) }
+        }
+        (What::Bind { .. }, Some(_)) => Subject::OfHost { readonly: false },
+        (What::Bind { recursive: false, .. }, None) => Subject::Copy,
+        (What::Bind { .. }, None) | (What::Remount { .. }, _) => Subject::Tree,
     }
 }
 

@@ -60,6 +60,9 @@ pub struct Namespaces {
     /// The kernel wants setgroups(2) given up before it takes the gid_map, or has it
     /// forbidden already.
     pub deny_setgroups: bool,
+    /// Kinds of which the container's namespace belongs to another user namespace than its own,
+    /// as far as the kernel had to be asked.
+    pub foreign: u64,
     /// Text for timens_offsets of a new time namespace.
     pub time_offsets: Vec<u8>,
 }
@@ -78,6 +81,17 @@ impl Namespaces {
     /// All kinds that the container does not share with the runtime.
     pub fn all(&self) -> u64 {
         self.joined.iter().fold(self.new, |all, joined| all | joined.flag)
+    }
+
+    /// Whether root of the container may mount a file system that shows its namespace of this
+    /// kind (sysfs, proc, mqueue, cgroup2): the kernel asks for rights in the user namespace that
+    /// it belongs to.
+    pub fn may_mount(&self, flag: u64) -> bool {
+        if self.is_new(flag) {
+            return true;
+        }
+        let shared = self.has(flag::USER) && !self.has(flag);
+        !self.is_new(flag::USER) && !shared && self.foreign & flag == 0
     }
 
     /// Whether an ordinary user writes the group map itself: one id, which can only be its

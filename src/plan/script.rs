@@ -166,6 +166,9 @@ pub fn init(plan: &Plan, process: &Process, setup: &InitSetup) -> Script {
     } else {
         steps.at(Op::EnterRoot(c_path(&plan.rootfs.path)), "root.path");
         console(&mut steps, process, false);
+        if !process.terminal {
+            steps.push(Op::OwnNull);
+        }
         if plan.wants_hooks() {
             steps.at(Op::AwaitHooks, "hooks");
         }
@@ -212,6 +215,9 @@ pub fn exec(plan: &Plan, process: &Process, setup: &ExecSetup) -> Script {
         steps.push(Op::SessionKeyring(name.clone()));
     }
     console(&mut steps, process, false);
+    if !process.terminal {
+        steps.push(Op::OwnNull);
+    }
     let (setgroups, keep_below) = (setup.setgroups, setup.keep_below);
     // config.md, "execCPUAffinity": without a final affinity that of the runtime stays.
     let cpus = match &process.limits.affinity {

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::Plan;
+use super::devices::Nodes;
 use super::mounts::{Mount, What};
 use super::namespaces::flag;
 use super::rootfs::Rootfs;
@@ -25,7 +26,7 @@ impl Plan {
         let binds = self.mounts.iter().filter(|mount| matches!(mount.what, What::Bind { .. }));
         if !namespaces.is_new(flag::MOUNT) || namespaces.needs_preparation() {
             Some("its namespaces")
-        } else if namespaces.has(flag::USER) || self.bind_devices {
+        } else if namespaces.has(flag::USER) || self.nodes != Nodes::Made {
             // Also because a procfs is refused where there is none yet (mount_too_revealing).
             Some("a user namespace")
         } else if self.no_pivot {
@@ -80,9 +81,9 @@ mod tests {
             no_pivot,
             extra_env: &[],
             unprivileged: false,
-            in_userns: false,
-            no_mknod: false,
+            makes_nodes: true,
             setgroups_denied: false,
+            foreign_namespaces: 0,
             cgroups: Manager::None,
             cgroup_root: Path::new("/sys/fs/cgroup"),
             notify_socket: None,

@@ -33,12 +33,12 @@ impl Op {
             Op::BindRoot { .. } | Op::TreeNamespace { .. } => "bind-root",
             Op::EnterRoot(_) | Op::EnterOpenRoot(_) => "enter-root",
             Op::Mount { .. } | Op::OpenTree { .. } => "mount",
-            Op::Devices { .. } => "devices",
+            Op::BorrowNodes { .. } | Op::Devices { .. } | Op::ReturnNodes => "devices",
             Op::DeviceLinks => "device-links",
             Op::Console { .. } => "console",
             Op::MakeCwd(_) | Op::Cwd { .. } => "cwd",
             Op::AwaitHooks => "hooks",
-            Op::LateReadonly(_) | Op::ReadonlyPath(_) | Op::ReadonlyRoot => "read-only",
+            Op::LateReadonly { .. } | Op::ReadonlyPath(_) | Op::ReadonlyRoot => "read-only",
             Op::MaskPath { .. } | Op::OpenNull => "mask",
             Op::Pivot { .. } => "pivot-root",
             Op::Chroot { .. } => "chroot",
@@ -48,7 +48,7 @@ impl Op {
             Op::Scheduler(_) => "scheduler",
             Op::Personality(_) => "personality",
             Op::Rlimit { .. } | Op::WidenLimit { .. } => "rlimit",
-            Op::OwnStdio { .. } => "stdio",
+            Op::OwnNull | Op::OwnStdio { .. } => "stdio",
             Op::BoundingSet(_) | Op::Effective(_) | Op::Capabilities { .. } => "capabilities",
             Op::User { .. } => "user",
             Op::Home { .. } => "home",
@@ -103,13 +103,17 @@ impl Op {
                 _ => format!("mount {} on {}", mount.shown_source(), mount.shown_target()),
             },
             Op::Devices { directory, .. } => format!("make devices in /{}", shown(directory)),
+            Op::BorrowNodes { .. } => "attach the device nodes of the runtime".to_owned(),
+            Op::ReturnNodes => "unmount the device nodes of the runtime".to_owned(),
             Op::DeviceLinks => "make links in /dev".to_owned(),
             Op::Console { .. } => "make the terminal".to_owned(),
             Op::MakeCwd(path) => format!("make the working directory /{}", shown(path)),
             Op::AwaitHooks => "wait for hooks".to_owned(),
-            Op::LateReadonly(path) => format!("make the mount on /{} read-only", shown(path)),
-            Op::ReadonlyPath(path) => format!("make /{} read-only", shown(path)),
-            Op::MaskPath { path, .. } => format!("mask /{}", shown(path)),
+            Op::LateReadonly { path, .. } => {
+                format!("make the mount on /{} read-only", shown(path))
+            }
+            Op::ReadonlyPath(guarded) => format!("make /{} read-only", shown(&guarded.path)),
+            Op::MaskPath { path, .. } => format!("mask /{}", shown(&path.path)),
             Op::ReadonlyRoot => "make the root read-only".to_owned(),
             Op::Pivot { .. } => "pivot_root".to_owned(),
             Op::Chroot { .. } => "move the root over the host's".to_owned(),
@@ -128,6 +132,7 @@ impl Op {
                 format!("set {name} to {soft} (hard {hard})")
             }
             Op::WidenLimit { hard, .. } => format!("raise the limit on processes to {hard}"),
+            Op::OwnNull => "replace stdio that is the host's /dev/null".to_owned(),
             Op::OwnStdio { uid } => format!("give stdio to user {uid}"),
             Op::BoundingSet(_) => "reduce the bounding set".to_owned(),
             Op::User { uid, gid, groups } => {

@@ -133,6 +133,11 @@ pub fn fstat(fd: RawFd) -> Result<libc::stat, Errno> {
     Ok(unsafe { stat.assume_init() })
 }
 
+/// Whether this is the null device, by its number.
+pub fn is_null_device(stat: &libc::stat) -> bool {
+    stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == libc::makedev(1, 3)
+}
+
 /// stat(2) of a path.
 pub fn stat(path: &CStr) -> Result<libc::stat, Errno> {
     let mut stat = MaybeUninit::<libc::stat>::zeroed();

@@ -2,8 +2,12 @@
 
 use nix::errno::Errno;
 
-use super::{RawFd, check_unit};
+use super::{RawFd, check_fd, check_unit};
 
+/// `NS_GET_USERNS` of `linux/nsfs.h`.
+const NS_GET_USERNS: u64 = 0xb701;
+/// `NS_GET_PARENT` of `linux/nsfs.h`.
+const NS_GET_PARENT: u64 = 0xb702;
 /// `NS_GET_NSTYPE` of `linux/nsfs.h`.
 const NS_GET_NSTYPE: u64 = 0xb703;
 
@@ -27,6 +31,19 @@ pub fn ns_type(fd: RawFd) -> Result<u64, Errno> {
     // SAFETY: the request takes no argument.
     let answer = unsafe { libc::syscall(libc::SYS_ioctl, fd, NS_GET_NSTYPE, 0) };
     super::check(answer).map(|kind| kind as u64)
+}
+
+/// The file of the user namespace that a namespace belongs to (`NS_GET_USERNS`); `EPERM` for one
+/// that is out of the caller's sight.
+pub fn owner(fd: RawFd) -> Result<RawFd, Errno> {
+    // SAFETY: the request takes no argument.
+    check_fd(unsafe { libc::syscall(libc::SYS_ioctl, fd, NS_GET_USERNS, 0) })
+}
+
+/// The file of the namespace that a user or pid namespace was made in (`NS_GET_PARENT`).
+pub fn parent(fd: RawFd) -> Result<RawFd, Errno> {
+    // SAFETY: the request takes no argument.
+    check_fd(unsafe { libc::syscall(libc::SYS_ioctl, fd, NS_GET_PARENT, 0) })
 }
 
 /// sethostname(2).

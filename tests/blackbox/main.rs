@@ -40,6 +40,7 @@ mod exec;
 mod faults;
 mod hooks;
 mod hooks_confined;
+mod host_devices;
 mod hostile;
 mod killed;
 mod lifecycle;
@@ -55,6 +56,7 @@ mod mounts_kinds;
 mod mounts_many;
 mod mounts_super;
 mod mounts_targets;
+mod mounts_words;
 mod namespaces;
 mod nested;
 mod netdevices;
@@ -98,6 +100,7 @@ fn all() -> Vec<support::Test> {
         mounts::tests(),
         mount_tree::tests(),
         mounts_flags::tests(),
+        mounts_words::tests(),
         mounts_idmap::tests(),
         mounts_joined::tests(),
         mounts_super::tests(),
@@ -129,6 +132,7 @@ fn all() -> Vec<support::Test> {
         netdevices::tests(),
         security::tests(),
         watched::tests(),
+        host_devices::tests(),
         selinux::tests(),
         symlinks::tests(),
         hostile::tests(),

@@ -5,12 +5,17 @@ use crate::tests;
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 tests! {
     proc_takes_its_options: except_crun("another order of options"),
     proc_of_the_host_is_bound_in_a_user_namespace: rt_only().needs(Need::UserNamespace),
     sysfs_of_the_host_is_bound_in_a_user_namespace: rt_only().needs(Need::UserNamespace),
     mqueue_follows_the_ipc_namespace: rt_only().needs(Need::UserNamespace),
+    what_shows_a_foreign_namespace_is_bound_from_the_host: rt_only().needs(Need::UserNamespace),
+    what_shows_a_joined_namespace_of_the_same_owner_is_mounted: rt_only().needs(Need::UserNamespace),
+    sysfs_of_the_host_is_read_only_unless_asked: rt_only().needs(Need::UserNamespace),
+    an_ordinary_user_has_all_of_the_hosts_sysfs_read_only: rootless().rt_only(),
     cgroup_in_a_user_namespace_works: needs(Need::UserNamespace),
     cgroup_without_its_namespace_in_a_user_namespace_works: rt_only().needs(Need::UserNamespace),
     cgroup_may_be_writable: rt_only(),
@@ -70,9 +75,113 @@ fn mqueue_follows_the_ipc_namespace(c: &Case) {
     let mut b = c.bundle();
     b.without_namespace("ipc");
     assert_eq!(mount_at(&c.see(&b), "/dev/mqueue")["type"], "mqueue");
+    // In a user namespace that of the host is bound.
+    host_mqueue(c);
+    let seen = c.see(b.user_namespace());
+    let mount = mount_at(&seen, "/dev/mqueue");
+    assert_eq!((&mount["type"], &mount["source"]), (&json!("mqueue"), &json!("of-the-host")));
+    for flag in ["nosuid", "noexec", "nodev"] {
+        assert!(mount["flags"].as_str().unwrap().contains(flag), "{mount}");
+    }
+    sys::umount_detach(Path::new("/dev")).unwrap();
+}
+
+/// A /dev with a mqueue in it, whether the machine has one or not.
+fn host_mqueue(c: &Case) {
+    let dev = c.path("dev");
+    fs::create_dir(&dev).unwrap();
+    sys::bind(Path::new("/dev"), &dev).unwrap();
+    sys::mount("dev", Path::new("/dev"), "tmpfs", 0, "mode=755").unwrap();
+    for (name, minor) in [("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)] {
+        sys::mknod(&Path::new("/dev").join(name), libc::S_IFCHR | 0o666, libc::makedev(1, minor));
+    }
+    sys::umount_detach(&dev).unwrap();
+    fs::create_dir("/dev/mqueue").unwrap();
+    sys::mount("of-the-host", Path::new("/dev/mqueue"), "mqueue", 0, "").unwrap();
+}
+
+/// A running container with namespaces to join, and the file of one of them.
+fn other(c: &Case, user: bool) -> impl Fn(&str) -> String {
+    let mut b = c.named_bundle("other");
+    if user {
+        b.user_namespace();
+    }
+    b.set("/linux/cgroupsPath", json!(c.cgroups_path("other"))).args(&["/probe", "sleep"]);
+    c.rt(&["run", "-d", "-b", &b.save(), "other"]).ok();
+    let pid = c.rt(&["state", "other"]).ok().json()["pid"].as_i64().unwrap();
+    move |kind: &str| format!("/proc/{pid}/ns/{kind}")
+}
+
+const SHOWN: [(&str, &str); 4] =
+    [("network", "net"), ("pid", "pid"), ("ipc", "ipc"), ("cgroup", "cgroup")];
+
+fn what_shows_a_foreign_namespace_is_bound_from_the_host(c: &Case) {
+    let file = other(c, false);
+    host_mqueue(c);
+    let mut b = c.bundle();
     b.user_namespace();
-    c.create(&b).fails("it needs an ipc namespace");
-    c.nothing_left();
+    for (kind, name) in SHOWN {
+        b.namespace(kind, Some(&file(name)));
+    }
+    let seen = c.see(&b);
+    assert_eq!(mount_at(&seen, "/dev/mqueue")["source"], "of-the-host");
+    let kinds = [("/sys", "sysfs"), ("/proc", "proc"), ("/sys/fs/cgroup", "cgroup2")];
+    for (at, kind) in kinds {
+        assert_eq!(mount_at(&seen, at)["type"], kind, "{at}");
+    }
+    for at in ["/sys", "/sys/fs/cgroup"] {
+        assert!(mount_at(&seen, at)["flags"].as_str().unwrap().starts_with("ro,"), "{at}");
+    }
+    sys::umount_detach(Path::new("/dev")).unwrap();
+    c.rt(&["delete", "--force", "other"]).ok();
+}
+
+fn what_shows_a_joined_namespace_of_the_same_owner_is_mounted(c: &Case) {
+    let file = other(c, true);
+    let mut b = c.bundle();
+    b.user_namespace().namespace("user", Some(&file("user")));
+    for (kind, name) in SHOWN {
+        b.namespace(kind, Some(&file(name)));
+    }
+    let seen = c.see(&b);
+    assert_eq!(mount_at(&seen, "/dev/mqueue")["source"], "mqueue");
+    for (at, source) in [("/sys", "sysfs"), ("/proc", "proc"), ("/sys/fs/cgroup", "cgroup")] {
+        assert_eq!(mount_at(&seen, at)["source"], source, "a mount of its own at {at}");
+    }
+    assert_eq!(mount_at(&seen, "/sys/fs/cgroup")["root"], "/");
+    c.rt(&["delete", "--force", "other"]).ok();
+}
+
+fn flags_below<'v>(seen: &'v Value, top: &str) -> Vec<(&'v String, &'v str)> {
+    let mounts = seen["mounts"].as_object().unwrap().iter();
+    let below = mounts.filter(|(at, _)| Path::new(at).starts_with(top));
+    below.map(|(at, mount)| (at, mount["flags"].as_str().unwrap())).collect()
+}
+
+fn sysfs_of_the_host_is_read_only_unless_asked(c: &Case) {
+    for (options, readonly) in [(&["nosuid"][..], true), (&[], true), (&["rw"], false)] {
+        let mut b = c.bundle();
+        b.user_namespace().without_namespace("network");
+        b.unmount("/sys/fs/cgroup").unmount("/sys").mount("/sys", "sysfs", "sysfs", options);
+        let seen = c.see(&b);
+        let all = flags_below(&seen, "/sys");
+        let submounts = all.iter().filter(|(at, _)| at.starts_with("/sys/fs/cgroup"));
+        assert!(submounts.count() > 0, "the host's cgroup tree is there: {all:?}");
+        if readonly {
+            assert!(all.iter().all(|(_, flags)| flags.starts_with("ro,")), "{options:?}: {all:?}");
+        }
+    }
+}
+
+fn an_ordinary_user_has_all_of_the_hosts_sysfs_read_only(c: &Case) {
+    for options in [&["nosuid", "noexec", "nodev", "ro"][..], &["nosuid"], &["rw"]] {
+        let mut b = c.bundle();
+        b.without_namespace("network").unmount("/sys").mount("/sys", "sysfs", "sysfs", options);
+        let seen = c.see(&b);
+        let all = flags_below(&seen, "/sys");
+        let readonly = all.iter().all(|(_, flags)| flags.starts_with("ro,"));
+        assert!(all.len() > 1 && readonly, "CVE-2023-25809: {options:?}: {all:?}");
+    }
 }
 
 fn cgroup_in_a_user_namespace_works(c: &Case) {

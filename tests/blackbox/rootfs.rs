@@ -4,7 +4,7 @@ use crate::support::{Case, Need};
 use crate::tests;
 use serde_json::json;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 tests! {
     default_devices_have_type_number_and_mode,
@@ -19,6 +19,8 @@ tests! {
     root_is_read_only_or_not,
     masked_files_are_empty_and_directories_too,
     masked_paths_that_are_missing_are_ignored,
+    masked_paths_that_cannot_be_looked_at_are_an_error: rt_only().needs(crate::support::Need::UserNamespace),
+    what_was_mounted_is_masked_wherever_it_was_moved: rt_only(),
     default_masks_hide_what_they_must,
     read_only_paths_are_read_only,
     masked_path_through_a_symlink_stays_inside,
@@ -166,6 +168,40 @@ fn masked_paths_that_are_missing_are_ignored(c: &Case) {
         b.set("/linux/readonlyPaths", json!(["/no/such/path"]));
     }
     c.run(&b).ok();
+}
+
+/// Who runs in the container may have rights there that its set-up has not.
+fn masked_paths_that_cannot_be_looked_at_are_an_error(c: &Case) {
+    let mut b = c.bundle();
+    b.user_namespace();
+    fs::create_dir(b.rootfs("closed")).unwrap();
+    fs::write(b.rootfs("closed/file"), "secret").unwrap();
+    // An owner that the namespace does not know: its root may not search it.
+    std::os::unix::fs::chown(b.rootfs("closed"), Some(5), Some(5)).unwrap();
+    fs::set_permissions(b.rootfs("closed"), fs::Permissions::from_mode(0o700)).unwrap();
+    for field in ["maskedPaths", "readonlyPaths"] {
+        let mut b = b.clone();
+        b.set(&format!("/linux/{field}"), json!(["/closed/file"]));
+        let out = c.create(&b).fails("EACCES");
+        assert!(out.err().contains(&format!("linux.{field}[0]")), "{}", out.err());
+        c.nothing_left();
+    }
+}
+
+/// A peer that may write the same root renames mount points: they belong to the root, and what is
+/// mounted there goes with them.
+fn what_was_mounted_is_masked_wherever_it_was_moved(c: &Case) {
+    let mut b = c.bundle();
+    b.set("/root/readonly", json!(false))
+        .set("/mounts/1/options", json!(["nosuid", "strictatime", "mode=755", "ro"]));
+    let script = "cd rootfs && mv proc p && mv sys s && mv dev d && mkdir proc sys dev";
+    b.set("/hooks/createRuntime", json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]));
+    b.set("/linux/maskedPaths", json!(["/proc/timer_list", "/sys/firmware"]));
+    b.sh("/probe stat /p/timer_list; ls /s/firmware | wc -l; echo > /d/x; echo > /p/sys/kernel/printk");
+    let out = c.run(&b);
+    let said = out.out();
+    assert!(said.starts_with("20666 ") && said.ends_with("\n0\n"), "{said}{}", out.err());
+    assert_eq!(out.err().matches("Read-only file system").count(), 2, "{}", out.err());
 }
 
 fn default_masks_hide_what_they_must(c: &Case) {

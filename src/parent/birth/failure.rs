@@ -182,6 +182,10 @@ fn hint(call: Call, errno: Errno, step: &str) -> Option<&'static str> {
         ("devices" | "device-links", Call::OpenTarget, Errno::ELOOP) => {
             Some("/dev of the container must be a directory, and nothing in it a link to a device")
         }
+        ("mask" | "read-only", Call::OpenTarget, Errno::EACCES) => Some(
+            "it may be there for who runs in the container: root of the container must be let \
+             into the directories on the way",
+        ),
         ("console", Call::NotDevpts, _) => Some("mount a devpts at /dev/pts"),
         ("user", _, Errno::EPERM) => {
             Some("the user namespace forbids setgroups(2), or lacks the ids")

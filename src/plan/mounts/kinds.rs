@@ -11,13 +11,12 @@ use super::{Around, FileSystem, Mount, OldMount, Parameter, What};
 use crate::plan::field::Field;
 use crate::plan::findings::Findings;
 use crate::plan::namespaces::flag;
-use crate::sys::mount::attr;
 
 /// fsconfig(2) copies at most this much of a value.
-const MAX_VALUE: usize = 255;
+pub const MAX_VALUE: usize = 255;
 
 /// mount(2) copies one page of data, and the NUL must be in it.
-const MAX_DATA: usize = 4095;
+pub const MAX_DATA: usize = 4095;
 
 /// Types whose superblock is the kernel's own, or one that others of a namespace may
 /// share: `ro` is for the mount only.
@@ -53,7 +52,9 @@ impl Planner<'_> {
             read.refuse_parameters("a bind mount", findings);
             return self.bind(recursive, findings);
         }
-        let own = |flag| self.around.namespaces.has(flag);
+        // The kernel asks who owns the namespace that such a file system shows. Of one that
+        // belongs to another user namespace than the container's, what the host has is bound.
+        let of_host = |kind| !self.around.namespaces.may_mount(kind);
         match fstype {
             "" | "none" => {
                 let reason = "missing, and no bind or rbind among the options";
@@ -61,23 +62,23 @@ impl Planner<'_> {
                 None
             }
             "cgroup" | "cgroup2" => Some(self.cgroup(read, findings)),
-            // Without namespaces of its own, a user namespace may not make these (the
-            // kernel asks who owns the network or pid namespace): the host's are bound.
-            "sysfs" if own(flag::USER) && !own(flag::NET) => {
-                read.refuse_parameters("the host's /sys, which is bound where there is no network namespace of its own", findings);
+            // Where the container has no namespace of its own, or one that belongs to another user
+            // namespace, the kernel refuses a file system of it: the host's is bound.
+            "sysfs" if of_host(flag::NET) => {
+                let kind = "the host's /sys, which is bound where there is no network namespace of its own";
+                read.refuse_parameters(kind, findings);
                 Some(What::Bind { source: c"/sys".to_owned(), recursive: true })
             }
-            "proc" if own(flag::USER) && !own(flag::PID) => {
-                read.refuse_parameters(
-                    "the host's /proc, which is bound where there is no pid namespace of its own",
-                    findings,
-                );
+            "proc" if of_host(flag::PID) => {
+                let kind =
+                    "the host's /proc, which is bound where there is no pid namespace of its own";
+                read.refuse_parameters(kind, findings);
                 Some(What::Bind { source: c"/proc".to_owned(), recursive: true })
             }
-            "mqueue" if own(flag::USER) && !own(flag::IPC) => {
-                let reason = "in a user namespace it needs an ipc namespace";
-                findings.refuse_value(&self.field.key("type"), "mqueue", reason);
-                None
+            "mqueue" if of_host(flag::IPC) => {
+                let kind = "the host's /dev/mqueue, for want of an ipc namespace of its own";
+                read.refuse_parameters(kind, findings);
+                Some(What::Bind { source: c"/dev/mqueue".to_owned(), recursive: true })
             }
             _ => Some(What::FileSystem(self.file_system(fstype, read, findings))),
         }
@@ -104,7 +105,8 @@ impl Planner<'_> {
     fn cgroup(&self, read: &Options, findings: &mut Findings) -> What {
         // Options of the v1 hierarchies that engines still send have no meaning for cgroup2.
         read.refuse_parameters("cgroup2", findings);
-        if !self.around.namespaces.has(flag::CGROUP) {
+        let namespaces = self.around.namespaces;
+        if !namespaces.has(flag::CGROUP) || !namespaces.may_mount(flag::CGROUP) {
             let root = self.around.cgroup_root.as_os_str().as_bytes();
             return What::Bind { source: findings.c_string(self.field, root), recursive: false };
         }
@@ -129,7 +131,7 @@ impl Planner<'_> {
         let source = source.filter(|source| !source.is_empty());
         let source = source.map(|source| findings.c_string(&at, source));
         let mut options = read.parameters.clone();
-        if read.attr.set & attr::RDONLY != 0 && !SHARED_SUPERBLOCK.contains(&fstype) {
+        if read.readonly() && !SHARED_SUPERBLOCK.contains(&fstype) {
             // A device that is read-only itself cannot be opened otherwise.
             options.push(flag_parameter(c"ro", self.field));
         }
@@ -178,8 +180,7 @@ impl Planner<'_> {
             }
             return None;
         }
-        let readonly = if read.attr.set & attr::RDONLY != 0 && !SHARED_SUPERBLOCK.contains(&fstype)
-        {
+        let readonly = if read.readonly() && !SHARED_SUPERBLOCK.contains(&fstype) {
             libc::MS_RDONLY
         } else {
             0
@@ -226,8 +227,7 @@ impl Planner<'_> {
             }
         }
         if !SHARED_SUPERBLOCK.contains(&fstype.as_ref()) {
-            let readonly = read.attr.set & attr::RDONLY != 0;
-            let word = if readonly { c"ro" } else { c"rw" };
+            let word = if read.readonly() { c"ro" } else { c"rw" };
             parameters.push(flag_parameter(word, self.field));
         }
         Some(What::Remount { parameters: Some(parameters) })

@@ -2,21 +2,18 @@
 
 use oci_spec::runtime::Mount as SpecMount;
 
+use super::attributes::{self, Attributes, Subject};
 use super::{CONTEXTS, Parameter};
 use crate::plan::field::Field;
 use crate::plan::findings::Findings;
 use crate::plan::options::{self, Word};
-use crate::sys::mount::{MountAttr, attr};
 
 /// The options of one mount.
 #[derive(Default)]
 pub(super) struct Options {
-    pub(super) attr: MountAttr,
-    pub(super) tree_attr: MountAttr,
-    /// Whether any word was about attributes of the mount itself.
-    pub(super) names_attributes: bool,
-    pub(super) propagation: u64,
-    pub(super) tree_propagation: u64,
+    /// Those about attributes and propagation, in their order.
+    pub(super) words: Vec<Word>,
+    /// A copy of another mount; with everything below it, if any word says so.
     pub(super) bind: Option<bool>,
     pub(super) remount: bool,
     /// Which option asks for a copy of what is covered.
@@ -43,30 +40,19 @@ impl Options {
 
     fn option(&mut self, option: &str, at: &Field, findings: &mut Findings) {
         match options::word(option) {
-            Some(Word::Attr { set, clear, recursive }) => {
-                let attr = if recursive { &mut self.tree_attr } else { &mut self.attr };
-                // The last word wins, as in mount(8).
-                attr.set = attr.set & !clear | set;
-                attr.clear = attr.clear & !set | clear;
-                self.names_attributes |= !recursive;
-            }
-            Some(Word::TakeBack(earlier)) => {
-                // `norelatime` takes back the access time that no bit stands for.
-                let time = earlier & attr::ATIME;
-                if (earlier == 0 || time != 0) && self.attr.set & attr::ATIME == time {
-                    self.attr.clear &= !attr::ATIME;
-                }
-                self.attr.set &= !earlier;
-                self.names_attributes = true;
-            }
-            Some(Word::Propagation { kind, recursive }) => {
-                if self.propagation != 0 || self.tree_propagation != 0 {
+            Some(word @ (Word::Attr { .. } | Word::TakeBack(_))) => self.words.push(word),
+            Some(word @ Word::Propagation { .. }) => {
+                let other =
+                    |known: &Word| matches!(known, Word::Propagation { .. }) && *known != word;
+                if self.words.iter().any(other) {
                     findings.refuse_value(at, option, "a second propagation type");
                 }
-                *(if recursive { &mut self.tree_propagation } else { &mut self.propagation }) =
-                    kind;
+                self.words.push(word);
             }
-            Some(Word::Bind { recursive }) => self.bind = Some(recursive),
+            // A later `bind` never takes the submounts of an `rbind` back.
+            Some(Word::Bind { recursive }) => {
+                self.bind = Some(recursive || self.bind == Some(true));
+            }
             Some(Word::Nothing) => {}
             Some(Word::TmpCopyUp) => self.copy_up = Some(at.clone()),
             Some(Word::IdMap { recursive }) => self.id_map = Some((at.clone(), recursive)),
@@ -83,6 +69,16 @@ impl Options {
             None if option.is_empty() => {}
             None => self.parameter(option, at, findings),
         }
+    }
+
+    /// What the words ask of a mount.
+    pub(super) fn attributes(&self, subject: Subject) -> Attributes {
+        attributes::of(&self.words, subject)
+    }
+
+    /// Whether a new file system is to be read-only.
+    pub(super) fn readonly(&self) -> bool {
+        self.attributes(Subject::New).readonly()
     }
 
     fn parameter(&mut self, option: &str, at: &Field, findings: &mut Findings) {

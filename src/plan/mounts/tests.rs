@@ -28,9 +28,9 @@ fn options_become_attributes_and_parameters() {
     assert!(findings.violations.is_empty(), "{findings:?}");
     let mount = &mounts[0];
     assert_eq!(mount.shown_target(), "/dev/shm");
-    assert_eq!(mount.attr.set, attr::NOSUID);
-    assert_eq!(mount.attr.clear, attr::ATIME);
-    assert_eq!(mount.tree_propagation, libc::MS_SLAVE);
+    let top = mount.attributes.top;
+    assert_eq!((top.set, top.clear), (attr::NOSUID, attr::ATIME));
+    assert_eq!(top.propagation, libc::MS_SLAVE);
     assert!(mount.late_readonly);
     let What::FileSystem(made) = &mount.what else { panic!("not a file system") };
     assert_eq!(made.parameters[1].key.as_c_str(), c"size");
@@ -43,7 +43,8 @@ fn the_last_of_two_contradicting_words_wins() {
     let read = |options: &str| {
         planned(&format!(r#"{{"destination":"/x","source":"/y","options":["bind",{options}]}}"#)).0
             [0]
-        .attr
+        .attributes
+        .top
     };
     assert_eq!((read(r#""ro","rw""#).set, read(r#""ro","rw""#).clear), (0, attr::RDONLY));
     assert_eq!((read(r#""rw","ro""#).set, read(r#""rw","ro""#).clear), (attr::RDONLY, 0));

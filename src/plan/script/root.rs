@@ -1,25 +1,30 @@
 //! Everything about mounts, in the container's mount namespace.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
 
 use super::{InitSetup, Steps, c_path, close_others, console};
-use crate::child::Op;
+use crate::child::{Guarded, Kept, Op};
 use crate::plan::Plan;
-use crate::plan::devices::{self, Device};
-use crate::plan::mounts::What;
-use crate::plan::namespaces::flag;
+use crate::plan::devices::{self, Device, Nodes};
+use crate::plan::mounts::{Mount, What};
 use crate::plan::process::Process;
+use crate::plan::rootfs::{self, Holders};
 
 /// From a view of the host to one of the container.
 pub(super) fn steps(steps: &mut Steps, plan: &Plan, process: &Process, setup: &InitSetup) {
+    let keeps = Keeps::of(plan);
     match setup.tree_namespace {
-        true => namespace_of_root(steps, plan),
-        false => copy_of_host(steps, plan),
+        true => namespace_of_root(steps, plan, &keeps),
+        false => copy_of_host(steps, plan, &keeps),
     }
     devices(steps, plan);
     console(steps, process, true);
+    if !process.terminal {
+        steps.push(Op::OwnNull);
+    }
     let cwd = process.cwd.as_bytes();
     let inside = cwd.iter().position(|byte| *byte != b'/').map(|start| &cwd[start..]);
     if let Some(Ok(path)) = inside.map(CString::new) {
@@ -28,7 +33,7 @@ pub(super) fn steps(steps: &mut Steps, plan: &Plan, process: &Process, setup: &I
     if plan.wants_hooks() {
         steps.at(Op::AwaitHooks, "hooks");
     }
-    guards(steps, plan);
+    guards(steps, plan, &keeps);
     if setup.tree_namespace {
         steps.push(Op::CloseRoot);
     }
@@ -59,7 +64,7 @@ fn travel(plan: &Plan) -> u64 {
 }
 
 /// The namespace begins as a copy of the host's, in which everything is mounted below the root.
-fn copy_of_host(steps: &mut Steps, plan: &Plan) {
+fn copy_of_host(steps: &mut Steps, plan: &Plan, keeps: &Keeps<'_>) {
     let shared = is_shared(plan);
     if !shared {
         steps.at(Op::TreePropagation(travel(plan)), "linux.rootfsPropagation");
@@ -67,25 +72,57 @@ fn copy_of_host(steps: &mut Steps, plan: &Plan) {
     steps.push(Op::Umask(0));
     let path = c_path(&plan.rootfs.path);
     steps.at(Op::BindRoot { path, private_parent: shared }, "root.path");
-    for mount in &plan.mounts {
-        let op = Op::Mount { mount: mount.clone(), tree: None };
+    for (mount, keep) in plan.mounts.iter().zip(&keeps.kept) {
+        let op = Op::Mount { mount: mount.clone(), tree: None, keep: keep.clone() };
         steps.for_field(op, &mount.field);
     }
 }
 
+fn empty() -> Kept {
+    Rc::new(Cell::new(-1))
+}
+
+/// What keeps the mounts that a later step needs.
+struct Keeps<'a> {
+    holders: Holders<'a>,
+    /// One for each mount.
+    kept: Vec<Option<Kept>>,
+}
+
+impl<'a> Keeps<'a> {
+    fn of(plan: &'a Plan) -> Self {
+        let holders = Holders::of(plan);
+        let late = |mount: &Rc<Mount>| mount.late_readonly.then(empty);
+        let mut kept: Vec<Option<Kept>> = plan.mounts.iter().map(late).collect();
+        for guarded in plan.rootfs.masked.iter().chain(&plan.rootfs.readonly_paths) {
+            if let Some((holder, _)) = holders.find(guarded) {
+                kept[holder].get_or_insert_with(empty);
+            }
+        }
+        Keeps { holders, kept }
+    }
+
+    /// A guarded path, by the mount that holds it.
+    fn find(&self, guarded: &rootfs::Guarded) -> Guarded {
+        let below = self
+            .holders
+            .find(guarded)
+            .and_then(|(holder, rest)| self.kept[holder].clone().map(|kept| (kept, rest)));
+        Guarded { path: guarded.path.clone(), below }
+    }
+}
+
 /// The namespace begins with the root: what is needed of the host is opened before.
-fn namespace_of_root(steps: &mut Steps, plan: &Plan) {
+fn namespace_of_root(steps: &mut Steps, plan: &Plan, keeps: &Keeps<'_>) {
     let propagation = travel(plan);
-    let mut slots = 0;
     let mut mounts = Vec::with_capacity(plan.mounts.len());
     for mount in &plan.mounts {
         let tree = match &mount.what {
             What::Bind { source, recursive } => {
-                let (slot, source, recursive) = (slots, source.clone(), *recursive);
-                let op = Op::OpenTree { slot, source, recursive, propagation };
+                let (tree, source, recursive) = (empty(), source.clone(), *recursive);
+                let op = Op::OpenTree { tree: tree.clone(), source, recursive, propagation };
                 steps.for_field(op, &mount.field.key("source"));
-                slots += 1;
-                Some(slot)
+                Some(tree)
             }
             _ => None,
         };
@@ -97,23 +134,26 @@ fn namespace_of_root(steps: &mut Steps, plan: &Plan) {
     let path = c_path(&plan.rootfs.path);
     steps.at(Op::TreeNamespace { path, propagation }, "root.path");
     steps.push(Op::Umask(0));
-    for (mount, tree) in mounts {
-        let op = Op::Mount { mount: mount.clone(), tree };
+    for ((mount, tree), keep) in mounts.into_iter().zip(&keeps.kept) {
+        let op = Op::Mount { mount: mount.clone(), tree, keep: keep.clone() };
         steps.for_field(op, &mount.field);
     }
 }
 
 /// What is hidden and what is read-only.
-fn guards(steps: &mut Steps, plan: &Plan) {
+fn guards(steps: &mut Steps, plan: &Plan, keeps: &Keeps<'_>) {
     for guarded in &plan.rootfs.readonly_paths {
-        steps.for_field(Op::ReadonlyPath(guarded.path.clone()), &guarded.field);
+        steps.for_field(Op::ReadonlyPath(keeps.find(guarded)), &guarded.field);
     }
     for guarded in &plan.rootfs.masked {
-        let (path, label) = (guarded.path.clone(), plan.mount_label.clone());
+        let (path, label) = (keeps.find(guarded), plan.mount_label.clone());
         steps.for_field(Op::MaskPath { path, label }, &guarded.field);
     }
-    for mount in plan.mounts.iter().filter(|mount| mount.late_readonly) {
-        steps.for_field(Op::LateReadonly(mount.target.clone()), &mount.field);
+    for (mount, kept) in plan.mounts.iter().zip(&keeps.kept) {
+        if let (true, Some(kept)) = (mount.late_readonly, kept) {
+            let (kept, path) = (kept.clone(), mount.target.clone());
+            steps.for_field(Op::LateReadonly { mount: kept, path }, &mount.field);
+        }
     }
     if plan.rootfs.readonly {
         steps.at(Op::ReadonlyRoot, "root.readonly");
@@ -122,14 +162,21 @@ fn guards(steps: &mut Steps, plan: &Plan) {
 
 /// One step for each directory, so that it is looked up once.
 fn devices(steps: &mut Steps, plan: &Plan) {
-    let bind = plan.namespaces.has(flag::USER) || plan.bind_devices;
     let mut groups: BTreeMap<&CStr, Vec<Rc<Device>>> = BTreeMap::new();
     for device in &plan.devices {
         groups.entry(&device.directory).or_default().push(device.clone());
     }
+    let mask = !plan.rootfs.masked.is_empty();
+    let borrows = plan.nodes == Nodes::OfParent && (mask || !groups.is_empty());
+    if borrows {
+        steps.at(Op::BorrowNodes { mask }, "linux.devices");
+    }
     for (directory, nodes) in groups {
-        let directory = directory.to_owned();
-        steps.at(Op::Devices { directory, nodes, bind }, "linux.devices");
+        let (directory, from) = (directory.to_owned(), plan.nodes);
+        steps.at(Op::Devices { directory, nodes, from }, "linux.devices");
+    }
+    if borrows {
+        steps.at(Op::ReturnNodes, "linux.devices");
     }
     if devices::fills_dev(&plan.mounts) {
         steps.push(Op::DeviceLinks);

@@ -56,6 +56,33 @@ pub fn stat(args: &[&str]) {
     }
 }
 
+/// Tries to change each file (a path, or the number of a descriptor): its mode, its owner, its
+/// times and an extended attribute; before that, to make its mount writable. One line of
+/// outcomes for each.
+pub fn tamper(args: &[&str]) {
+    for target in args {
+        let path = match target.parse::<u32>() {
+            Ok(fd) => format!("/proc/self/fd/{fd}"),
+            Err(_) => (*target).to_owned(),
+        };
+        let remount = libc::MS_REMOUNT | libc::MS_BIND;
+        let _ = crate::support::sys::mount("", std::path::Path::new(&path), "", remount, "");
+        let path = cstr(&path);
+        let (name, value, now) = (c"trusted.tampered", c"yes".as_ptr().cast(), std::ptr::null());
+        // SAFETY: a NUL-terminated string.
+        let mode = outcome(unsafe { libc::chmod(path.as_ptr(), 0o640) }.into());
+        // SAFETY: a NUL-terminated string.
+        let owner = outcome(unsafe { libc::chown(path.as_ptr(), 1, 1) }.into());
+        // SAFETY: a NUL-terminated string; no times are the present one.
+        let times = unsafe { libc::utimensat(libc::AT_FDCWD, path.as_ptr(), now, 0) };
+        let times = outcome(times.into());
+        // SAFETY: NUL-terminated strings; the value has as many bytes as said.
+        let attribute = unsafe { libc::setxattr(path.as_ptr(), name.as_ptr(), value, 3, 0) };
+        let outcomes = [mode, owner, times, outcome(attribute.into())];
+        println!("{target} {}", outcomes.join(" "));
+    }
+}
+
 /// Path, name and size of value of each extended attribute.
 pub fn xattrs(args: &[&str]) {
     for path in args {

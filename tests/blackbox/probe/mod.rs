@@ -27,6 +27,7 @@ pub fn main(args: &[String]) -> ExitCode {
         "write" => act::write(rest[0], rest[1]),
         "mknod" => act::mknod(&rest),
         "stat" => act::stat(&rest),
+        "tamper" => act::tamper(&rest),
         "xattrs" => act::xattrs(&rest),
         "call" => act::call(&rest),
         "mount-proc" => act::mount_proc(),
