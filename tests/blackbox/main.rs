@@ -39,6 +39,7 @@ mod faults;
 mod hooks;
 mod hostile;
 mod killed;
+mod later_version;
 mod lifecycle;
 mod limits;
 mod mount_tree;
@@ -82,6 +83,7 @@ use std::process::ExitCode;
 fn all() -> Vec<support::Test> {
     [
         lifecycle::tests(),
+        later_version::tests(),
         cli::tests(),
         engines::tests(),
         examples::tests(),
