@@ -177,6 +177,10 @@ pub fn read(cgroup: &Cgroup) -> Result<Stats> {
     let source = Source(cgroup.dir());
     let doing = || format!("read the numbers of cgroup /{}", cgroup.path());
     let mut stats = source.all().doing(doing)?;
+    // Nothing of a cgroup that is gone is not the same as nothing.
+    if !cgroup.is_there() {
+        return Err(Errno::ENODEV).doing(doing);
+    }
     if stats.pids.current == 0 {
         // Without the controller they are counted.
         stats.pids.current = cgroup.pids()?.len() as u64;
@@ -268,7 +272,8 @@ impl Source<'_> {
         events.retain(|_, count| *count > 0);
         let usage = self.memory_entry("memory")?;
         let only = self.memory_entry("memory.swap")?;
-        let limit = only.limit.saturating_add(if only.limit == 0 { 0 } else { usage.limit });
+        // Without swap, the sum is the limit on memory.
+        let limit = only.limit.saturating_add(usage.limit);
         let swap = MemoryEntry { usage: only.usage + usage.usage, limit, ..MemoryEntry::default() };
         Ok(Memory {
             cache: raw.get("file").copied().unwrap_or(0),
