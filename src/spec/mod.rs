@@ -10,6 +10,7 @@
 
 mod lenient;
 mod nearest;
+mod resources;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -79,6 +80,7 @@ pub fn decode(bytes: &[u8]) -> Result<(Spec, Vec<String>)> {
     check_version(&json).map_err(refused)?;
     check_process(&json).map_err(refused)?;
     lenient::spec(&mut json, &mut notices);
+    resources::of_spec(&mut json);
     let spec =
         typed::read(&json, &mut notices).map_err(|violation| refused(in_known_words(violation)))?;
     Ok((spec, notices))
@@ -119,7 +121,7 @@ pub fn load_resources(path: &Path) -> Result<LinuxResources> {
         false => read_given(path)?,
     };
     let mut json = tree::parse(&bytes).map_err(|text| invalid(RESOURCES, text))?;
-    lenient::resources(&mut json);
+    resources::of_update(&mut json);
     typed::read_whole(&json).map_err(|violation| Error::invalid_in(RESOURCES, &[violation]))
 }
 
