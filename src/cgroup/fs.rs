@@ -1,7 +1,7 @@
 //! The driver that makes cgroups itself, by files. It never writes cgroup.procs: that
 //! waits for an RCU grace period, and the process would be unlimited until then.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
@@ -10,7 +10,10 @@ use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
 use super::controllers::Controllers;
 use super::files;
 use super::remove::remove_directory;
-use super::{CgroupRecord, Directory, Driver, DriverKind, Placement, fresh, guard, setting};
+use super::undo::{Before, Target};
+use super::{
+    Cgroup, CgroupRecord, Directory, Driver, DriverKind, Placement, fresh, guard, setting,
+};
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::{Membership, Tree};
 use crate::plan::field::Field;
@@ -22,13 +25,15 @@ pub struct Fs {
     rootless: bool,
     tree: Option<Tree>,
     record: CgroupRecord,
+    /// What a cgroup had that was there before, in the order in which it was changed.
+    before: Vec<Before>,
 }
 
 impl Fs {
     /// `rootless`: we are not root in the initial user namespace. Then there may be no
     /// cgroup that we may change, and no device program can be loaded.
     pub fn new(rootless: bool) -> Self {
-        Fs { rootless, tree: None, record: CgroupRecord::none() }
+        Fs { rootless, tree: None, record: CgroupRecord::none(), before: Vec::new() }
     }
 
     /// Removes what was made so far; what cannot be removed is somebody else's by now.
@@ -69,7 +74,7 @@ impl Fs {
         Ok(leaf)
     }
 
-    fn fill(&self, root: &OwnedFd, leaf: &OwnedFd, plan: &CgroupPlan) -> Result<()> {
+    fn fill(&mut self, root: &OwnedFd, leaf: &OwnedFd, plan: &CgroupPlan) -> Result<()> {
         let new: Vec<_> = self.record.made.iter().map(|made| made.path.as_str()).collect();
         let controllers = Controllers::enable(root, &self.record.path, &new);
         let field = match plan.path {
@@ -78,8 +83,17 @@ impl Fs {
         };
         let path = &self.record.path;
         fresh::demand(leaf, path, None, &field)?;
+        let ours = self.record.is_ours();
         for setting in &plan.settings {
+            // What is not there is found out by the write, which has the words for it.
+            let before = match ours {
+                true => Vec::new(),
+                false => Target::of(leaf.as_fd(), setting)
+                    .unwrap_or_default()
+                    .map_or(Vec::new(), |target| target.before(leaf.as_fd())),
+            };
             setting::apply(leaf, path, setting, &controllers)?;
+            self.before.extend(before);
         }
         Ok(())
     }
@@ -123,6 +137,7 @@ impl Driver for Fs {
             Ok(leaf) => Ok(Placement::Into(leaf)),
             Err(error) => {
                 let nothing_made = self.record.made.is_empty();
+                self.give_back();
                 self.undo(&root);
                 let denied =
                     matches!(error.errno_of(), Some(Errno::EACCES | Errno::EPERM | Errno::EROFS));
@@ -146,6 +161,12 @@ impl Driver for Fs {
 
     fn guard(&self, plan: &CgroupPlan, leaf: BorrowedFd<'_>) -> Result<()> {
         guard::devices(leaf, &self.record, &plan.devices, self.rootless)
+    }
+
+    fn give_back(&self) {
+        if let ([_, ..], Ok(Some(cgroup))) = (&self.before[..], Cgroup::open(&self.record)) {
+            self.before.iter().rev().for_each(|before| before.write(cgroup.dir()));
+        }
     }
 
     /// The process was cloned into the cgroup.
