@@ -86,6 +86,22 @@ impl Cgroup {
         !matches!(files::open_file(&self.dir, "cgroup.controllers"), Err(Errno::ENOENT))
     }
 
+    /// memory.high, where there is one.
+    pub fn high(&self) -> Result<Option<String>> {
+        match files::read_short(&self.dir, "memory.high") {
+            Err(Errno::ENOENT) => Ok(None),
+            other => other
+                .map(|text| Some(text.trim().to_owned()))
+                .doing(|| format!("read memory.high of cgroup /{}", self.path)),
+        }
+    }
+
+    /// Sets memory.high.
+    pub fn set_high(&self, value: &str) -> Result<()> {
+        files::write(&self.dir, "memory.high", value)
+            .doing(|| format!("set memory.high of cgroup /{} to {value}", self.path))
+    }
+
     /// Whether everything in it stands still.
     pub fn is_frozen(&self) -> Result<bool> {
         self.events().map(|events| events.frozen)

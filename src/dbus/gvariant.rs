@@ -385,7 +385,7 @@ mod tests {
             (&format!("@{} 5", "(".repeat(160_000)), "more than 255 letters"),
             (&format!("@{}s []", "a".repeat(160_000)), "more than 255 letters"),
             (&format!("@{}s []", "a".repeat(34)), "unknown type"),
-            (&format!("({})", "1,".repeat(300)), "more than 255 letters"),
+            (&format!("({}1)", "1,".repeat(300)), "more than 255 letters"),
         ] {
             let error = parse(text, None).expect_err(text);
             assert!(error.contains(reason), "{text}: {error}");

@@ -25,6 +25,7 @@ const RECORD: &str = "state.json";
 const INTENT: &str = "intent.json";
 const CONFIG: &str = "config.json";
 const RESOURCES: &str = "resources.json";
+const HIGH: &str = "memory.high";
 /// Both files are small; what is larger is not ours.
 const RECORD_MAX: u64 = 16 << 20;
 const CONFIG_MAX: u64 = 64 << 20;
@@ -226,10 +227,31 @@ impl StateDir {
         })
     }
 
+    /// Notes what memory.high is to be again, before it is lowered for as long as memory is reclaimed.
+    pub fn save_high(&self, value: &str) -> Result<()> {
+        self.replace(HIGH, value.as_bytes())
+    }
+
+    /// What memory.high is to be again, where an `rt` was killed while it was low.
+    pub fn high(&self) -> Result<Option<String>> {
+        match self.read(HIGH, RECORD_MAX) {
+            Err(error) if error.kind_of() == Kind::NotFound => Ok(None),
+            other => other.map(|bytes| Some(String::from_utf8_lossy(&bytes).into_owned())),
+        }
+    }
+
+    /// It is what it is to be.
+    pub fn forget_high(&self) -> Result<()> {
+        match self.unlink(HIGH) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(errno).doing(|| format!("remove {HIGH} of container {}", self.id)),
+        }
+    }
+
     /// Removes the files that are usually there, without a descriptor more: there may be
     /// none left. What cannot be removed is found out by the caller.
     pub(super) fn unlink_known(&self) {
-        for name in [RECORD, INTENT, CONFIG, GATE, RESOURCES] {
+        for name in [RECORD, INTENT, CONFIG, GATE, RESOURCES, HIGH] {
             let _ = unlinkat(&self.dir, name, UnlinkatFlags::NoRemoveDir);
         }
     }

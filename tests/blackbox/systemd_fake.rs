@@ -20,6 +20,8 @@ tests! {
     a_failed_job_is_an_error: needs(Need::NoSystemd).rt_only(),
     a_job_is_found_among_those_of_others: needs(Need::NoSystemd).rt_only(),
     names_that_systemd_escapes_are_known: needs(Need::NoSystemd).rt_only(),
+    a_slice_that_cannot_be_filled_is_stopped:
+        needs(Need::NoSystemd).needs(Need::NoController("memory")).rt_only(),
     a_systemd_that_only_says_so_is_found_out: needs(Need::NoSystemd).rt_only(),
 }
 
@@ -211,6 +213,47 @@ fn adopt(mut stream: UnixStream, cgroup: &Path, unit: &str) {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
     });
+}
+
+/// A slice of the container's own stays when it is empty, also after a create that has failed. It is
+/// not asked for with a property that no slice has.
+fn a_slice_that_cannot_be_filled_is_stopped(c: &Case) {
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let seen = calls.clone();
+    let cgroup = c.cgroup_dir().unwrap().join("own.slice");
+    let path = format!("/{}/own.slice", cgroup.parent().unwrap().file_name().unwrap().display());
+    with_fake_systemd(move |mut stream| {
+        stream.write_all(GREETING).unwrap();
+        while let Some((serial, text)) = call(&mut stream) {
+            let job = Value::Path("/job/1".into());
+            let (answer, ends) = if text.contains("StartTransientUnit") {
+                fs::create_dir(&cgroup).unwrap();
+                (job.clone(), true)
+            } else if text.contains("StopUnit") {
+                fs::remove_dir(&cgroup).unwrap();
+                (job.clone(), true)
+            } else if text.contains("ControlGroup") {
+                (Value::Variant(Box::new(Value::str(path.as_str()))), false)
+            } else {
+                (Value::Path("/unit".into()), false)
+            };
+            stream.write_all(&message(RETURN, &[(5, serial)], &[answer])).unwrap();
+            if ends {
+                stream.write_all(&ended(&job, "own.slice", "done")).unwrap();
+            }
+            seen.lock().unwrap().push(text);
+        }
+    });
+    let mut b = bundle(c);
+    b.set("/linux/cgroupsPath", json!("::own.slice"));
+    b.set("/linux/resources/unified", json!({"memory.oom.group": "1"}));
+    rt(c, &["create", "-b", &b.save(), ID]).fails("linux.resources.unified[\"memory.oom.group\"]");
+    let calls = calls.lock().unwrap();
+    let count = |name: &str| calls.iter().filter(|text| text.contains(name)).count();
+    assert_eq!((count("StartTransientUnit"), count("StopUnit")), (1, 1), "{calls:?}");
+    assert_eq!(count("OOMPolicy"), 0, "{calls:?}");
+    c.nothing_left();
+    sys::umount_detach(Path::new("/run")).unwrap();
 }
 
 /// A unit whose name could be that of a file of the kernel has a cgroup of another name.

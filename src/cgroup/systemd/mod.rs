@@ -218,8 +218,15 @@ impl Driver for Systemd {
         let (mut manager, settings) = self.start(plan, None)?;
         let doing = format!("ask for the cgroup of {}", unit.name);
         let path = manager.cgroup_of_slice(&unit.name).map_err(|f| f.within(&doing))?;
+        drop(manager);
         let leaf = self.note(&path)?;
-        self.fill(&leaf, &settings, plan)?;
+        if let Err(error) = self.fill(&leaf, &settings, plan) {
+            // A slice stays when it is empty: nobody else would stop it.
+            if let Err(failed) = super::remove(&self.record) {
+                tracing::warn!("clean up: {failed}");
+            }
+            return Err(error);
+        }
         Ok(Placement::Into(leaf))
     }
 
