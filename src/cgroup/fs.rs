@@ -11,9 +11,7 @@ use super::controllers::Controllers;
 use super::files;
 use super::remove::remove_directory;
 use super::undo::{Before, Target};
-use super::{
-    Cgroup, CgroupRecord, Directory, Driver, DriverKind, Placement, fresh, guard, setting,
-};
+use super::{CgroupRecord, Directory, Driver, DriverKind, Placement, fresh, guard, setting};
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::{Membership, Tree};
 use crate::plan::field::Field;
@@ -25,15 +23,15 @@ pub struct Fs {
     rootless: bool,
     tree: Option<Tree>,
     record: CgroupRecord,
-    /// What a cgroup had that was there before, in the order in which it was changed.
-    before: Vec<Before>,
+    /// A cgroup that was there before, and what it had, in the order in which that was changed.
+    found: Option<(OwnedFd, Vec<Before>)>,
 }
 
 impl Fs {
     /// `rootless`: we are not root in the initial user namespace. Then there may be no
     /// cgroup that we may change, and no device program can be loaded.
     pub fn new(rootless: bool) -> Self {
-        Fs { rootless, tree: None, record: CgroupRecord::none(), before: Vec::new() }
+        Fs { rootless, tree: None, record: CgroupRecord::none(), found: None }
     }
 
     /// Removes what was made so far; what cannot be removed is somebody else's by now.
@@ -83,17 +81,18 @@ impl Fs {
         };
         let path = &self.record.path;
         fresh::demand(leaf, path, None, &field)?;
-        let ours = self.record.is_ours();
+        if !self.record.is_ours() {
+            let leaf = leaf.try_clone().doing(|| format!("open cgroup /{path} again"))?;
+            self.found = Some((leaf, Vec::new()));
+        }
         for setting in &plan.settings {
             // What is not there is found out by the write, which has the words for it.
-            let before = match ours {
-                true => Vec::new(),
-                false => Target::of(leaf.as_fd(), setting)
-                    .unwrap_or_default()
-                    .map_or(Vec::new(), |target| target.before(leaf.as_fd())),
-            };
+            if let Some((leaf, before)) = &mut self.found
+                && let Ok(Some(target)) = Target::of(leaf.as_fd(), setting)
+            {
+                before.extend(target.before(leaf.as_fd()));
+            }
             setting::apply(leaf, path, setting, &controllers)?;
-            self.before.extend(before);
         }
         Ok(())
     }
@@ -164,8 +163,8 @@ impl Driver for Fs {
     }
 
     fn give_back(&self) {
-        if let ([_, ..], Ok(Some(cgroup))) = (&self.before[..], Cgroup::open(&self.record)) {
-            self.before.iter().rev().for_each(|before| before.write(cgroup.dir()));
+        if let Some((leaf, before)) = &self.found {
+            before.iter().rev().for_each(|before| before.write(leaf.as_fd()));
         }
     }
 
@@ -211,5 +210,54 @@ fn make_error(errno: Errno, doing: String) -> Error {
         }
         Errno::EEXIST => error.hint("somebody made it at the same time; give another cgroupsPath"),
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use super::*;
+    use crate::plan::resources::{Otherwise, Setting};
+
+    fn setting(file: &str, value: &str) -> Setting {
+        let (controller, file, value) = ("hugetlb".to_owned(), file.to_owned(), value.to_owned());
+        Setting { controller, file, value, otherwise: Otherwise::Fail, field: Field::root() }
+    }
+
+    /// Ordinary directories and files, of which one is not there.
+    #[test]
+    fn a_cgroup_that_was_there_gets_back_what_it_had() {
+        let path = std::env::temp_dir().join(format!("rt-found-{}", std::process::id()));
+        fs::create_dir_all(path.join("box")).expect("mkdir");
+        let write = |file: &str, text: &str| fs::write(path.join("box").join(file), text);
+        write("cgroup.events", "populated 0\nfrozen 0\n").expect("write");
+        write("hugetlb.2MB.max", "4194304").expect("write");
+        let read = || fs::read_to_string(path.join("box/hugetlb.2MB.max")).expect("read");
+        let driver = || Fs {
+            rootless: false,
+            tree: Some(Tree { root: File::open(&path).expect("open").into(), mount: "" }),
+            record: CgroupRecord { path: "box".to_owned(), ..CgroupRecord::none() },
+            found: None,
+        };
+        let limit = setting("hugetlb.2MB.max", "2097152");
+        let mut plan = CgroupPlan {
+            path: CgroupPath::Absolute("box".to_owned()),
+            settings: vec![limit.clone(), limit.clone(), setting("hugetlb.nosuchfile", "1")],
+            devices: Vec::new(),
+            properties: Vec::new(),
+            description: String::new(),
+        };
+        // When a limit cannot be set.
+        assert!(driver().prepare(&plan).is_err());
+        assert_eq!(read(), "4194304");
+        // When anything fails after that.
+        plan.settings.truncate(2);
+        let mut driver = driver();
+        driver.prepare(&plan).expect("prepared");
+        assert_eq!(read(), "2097152");
+        driver.give_back();
+        assert_eq!(read(), "4194304");
+        fs::remove_dir_all(path).expect("removed");
     }
 }

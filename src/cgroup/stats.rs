@@ -402,6 +402,35 @@ mod tests {
         assert_eq!(operations, [entry("Read", 3), entry("Write", 4)]);
     }
 
+    /// Without swap, or where none may be used, memory and swap together are memory.
+    #[test]
+    fn the_limit_on_both_is_that_on_memory_without_swap() {
+        let path = std::env::temp_dir().join(format!("rt-stats-{}", std::process::id()));
+        std::fs::create_dir(&path).expect("mkdir");
+        let write = |file: &str, text: &str| std::fs::write(path.join(file), text).expect("write");
+        write("cgroup.controllers", "");
+        write("memory.current", "7\n");
+        let cgroup = Cgroup::pretended(&path);
+        for (memory, swap, limit) in [
+            ("100", None, 100),
+            ("100", Some("0"), 100),
+            ("100", Some("50"), 150),
+            ("100", Some("max"), u64::MAX),
+            ("max", Some("0"), u64::MAX),
+        ] {
+            write("memory.max", memory);
+            if let Some(swap) = swap {
+                write("memory.swap.max", swap);
+            }
+            let stats = read(&cgroup).expect("statistics");
+            assert_eq!((stats.memory.swap.limit, stats.memory.swap.usage), (limit, 7), "{swap:?}");
+        }
+        // One that is gone has no statistics.
+        std::fs::remove_file(path.join("cgroup.controllers")).expect("unlink");
+        assert_eq!(read(&cgroup).expect_err("gone").errno_of(), Some(Errno::ENODEV));
+        std::fs::remove_dir_all(path).expect("removed");
+    }
+
     #[test]
     fn page_sizes_have_the_names_of_the_controller() {
         for (name, size) in [("64kB", "64KB"), ("2048kB", "2MB"), ("1048576kB", "1GB")] {

@@ -59,7 +59,7 @@ fn a_list_has_the_others(c: &Case) {
     fs::create_dir(&later).unwrap();
     fs::write(later.join("state.json"), LATER).unwrap();
     let out = c.rt(&["list", "-f", "json"]).ok();
-    assert!(out.err().contains("the state of container later cannot be used"), "{}", out.err());
+    assert!(out.err().contains("state.json: it has version 2, and this rt ("), "{}", out.err());
     let listed = out.json();
     assert_eq!((listed.as_array().unwrap().len(), &listed[0]["id"]), (1, &ID.into()));
     fs::remove_dir_all(later).unwrap();

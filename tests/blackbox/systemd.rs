@@ -126,8 +126,12 @@ fn a_slice_can_be_the_containers(c: &Case) {
     let mut b = bundle(c);
     b.set("/linux/cgroupsPath", json!("::rtown-a.slice"));
     b.set("/linux/resources/pids", json!({"limit": 77}));
+    // A slice has no OOMPolicy: it is a file only.
+    b.set("/linux/resources/unified", json!({"memory.oom.group": "1"}));
     up(c, &b);
-    assert!(cgroup_of(c.pid()).ends_with("/rtown.slice/rtown-a.slice"));
+    let cgroup = cgroup_of(c.pid());
+    assert!(cgroup.ends_with("/rtown.slice/rtown-a.slice"), "{cgroup}");
+    assert_eq!(read(Path::new(&format!("/sys/fs/cgroup{cgroup}")), "memory.oom.group"), "1");
     let shown = show(c, "rtown-a.slice");
     assert_eq!((shown["TasksMax"].as_str(), shown["ActiveState"].as_str()), ("77", "active"));
     rt(c, &["delete", "--force", ID]).ok();
