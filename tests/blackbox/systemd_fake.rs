@@ -178,7 +178,9 @@ fn a_job_is_found_among_those_of_others(c: &Case) {
             let other = Value::Path(format!("/job/{}", number + 2));
             stream.write_all(&ended(&other, "other.service", "done")).unwrap();
             if number == 1500 {
-                stream.write_all(&message(RETURN, &[(5, serial.clone())], &[job.clone()])).unwrap();
+                stream
+                    .write_all(&message(RETURN, &[(5, serial.clone())], std::slice::from_ref(&job)))
+                    .unwrap();
             }
         }
         stream.write_all(&ended(&job, &name, "failed")).unwrap();
@@ -205,7 +207,7 @@ fn adopt(mut stream: UnixStream, cgroup: &Path, unit: &str) {
     fs::write(cgroup.join("cgroup.procs"), number(list + 4).to_string()).unwrap();
     let serial = Value::U32(number(8));
     let job = Value::Path("/job/1".into());
-    stream.write_all(&message(RETURN, &[(5, serial)], &[job.clone()])).unwrap();
+    stream.write_all(&message(RETURN, &[(5, serial)], std::slice::from_ref(&job))).unwrap();
     stream.write_all(&ended(&job, unit, "done")).unwrap();
     let cgroup = cgroup.to_path_buf();
     std::thread::spawn(move || {
