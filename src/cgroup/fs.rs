@@ -15,7 +15,7 @@ use super::{CgroupRecord, Directory, Driver, DriverKind, Placement, fresh, guard
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::{Membership, Tree};
 use crate::plan::field::Field;
-use crate::plan::resources::{CgroupPath, CgroupPlan};
+use crate::plan::resources::{CgroupPath, CgroupPlan, Otherwise};
 
 /// cgroup v2 by files.
 #[derive(Debug)]
@@ -142,18 +142,16 @@ impl Driver for Fs {
                     matches!(error.errno_of(), Some(Errno::EACCES | Errno::EPERM | Errno::EROFS));
                 // An ordinary user without a delegated cgroup can still have a container,
                 // if no limit and no place was asked for.
-                let nothing_asked =
-                    plan.settings.is_empty() && matches!(plan.path, CgroupPath::Default(_));
+                let limit =
+                    plan.settings.iter().find(|setting| setting.otherwise != Otherwise::Skip);
+                let nothing_asked = limit.is_none() && matches!(plan.path, CgroupPath::Default(_));
                 if self.rootless && denied && nothing_made && nothing_asked {
                     return Ok(Placement::Inherit);
                 }
-                Err(
-                    match plan.settings.first().filter(|_| self.rootless && denied && nothing_made)
-                    {
-                        Some(setting) => error.field(&setting.field),
-                        None => error,
-                    },
-                )
+                Err(match limit.filter(|_| self.rootless && denied && nothing_made) {
+                    Some(setting) => error.field(&setting.field),
+                    None => error,
+                })
             }
         }
     }
@@ -218,7 +216,7 @@ mod tests {
     use std::fs::{self, File};
 
     use super::*;
-    use crate::plan::resources::{Otherwise, Setting};
+    use crate::plan::resources::Setting;
 
     fn setting(file: &str, value: &str) -> Setting {
         let (controller, file, value) = ("hugetlb".to_owned(), file.to_owned(), value.to_owned());
