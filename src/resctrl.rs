@@ -55,8 +55,7 @@ impl Resctrl<'_> {
         }
         let record = RdtRecord { group: plan.group.clone(), made: !plan.named, monitor: None };
         if record.made && self.directory(&record).exists() {
-            let text = format!("the resctrl group {} is already there", plan.group);
-            return Err(Error::new(text).field(&field).hint("name it as closID to share it"));
+            return Err(already_there(plan));
         }
         Ok(RdtRecord { monitor: plan.monitor.clone(), ..record })
     }
@@ -64,7 +63,17 @@ impl Resctrl<'_> {
     /// Makes the group, writes what it is to have, and makes the monitoring group.
     pub fn prepare(&self, plan: &IntelRdt, record: &RdtRecord) -> Result<()> {
         let (group, field) = (self.directory(record), Field::of("linux.intelRdt.closID"));
-        let made = if group.is_dir() {
+        let made = if record.made {
+            // One that somebody has made since we looked is not ours, and would be removed with the
+            // container.
+            match self.make(&group, &field) {
+                Err(error) if error.errno_of() == Some(Errno::EEXIST) => {
+                    return Err(already_there(plan));
+                }
+                other => other?,
+            }
+            true
+        } else if group.is_dir() {
             compare(&group, &plan.schemas)?;
             false
         } else if plan.makes_group() {
@@ -167,6 +176,12 @@ impl Resctrl<'_> {
     }
 }
 
+fn already_there(plan: &IntelRdt) -> Error {
+    Error::new(format!("the resctrl group {} is already there", plan.group))
+        .field(&Field::of("linux.intelRdt"))
+        .hint("name it as closID to share it")
+}
+
 /// A group that others made must already have what the configuration wants.
 fn compare(group: &Path, schemas: &[Schema]) -> Result<()> {
     if schemas.is_empty() {
@@ -243,6 +258,18 @@ mod tests {
         resctrl.remove(&record).expect("removed");
         resctrl.remove(&record).expect("removed already");
         assert!(!fake.0.join("box").exists());
+    }
+
+    /// It would be taken for the container's, and be removed with it.
+    #[test]
+    fn a_group_that_somebody_has_made_meanwhile_is_not_adopted() {
+        let fake = Fake::new("meanwhile");
+        let resctrl = Resctrl { root: &fake.0 };
+        let record = resctrl.intend(&own()).expect("intent");
+        fs::create_dir(fake.0.join("box")).expect("mkdir");
+        let error = resctrl.prepare(&own(), &record).expect_err("somebody else's").to_string();
+        assert!(error.contains("the resctrl group box is already there"), "{error}");
+        assert!(fake.0.join("box").exists());
     }
 
     #[test]

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
-use nix::sys::uio::pread;
 
 use super::CgroupRecord;
 use super::files::{self, Events};
@@ -31,6 +30,13 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
+    /// An ordinary directory whose files are those of a cgroup, but for what the kernel does.
+    #[cfg(test)]
+    pub(super) fn pretended(path: &std::path::Path) -> Cgroup {
+        let dir = OwnedFd::from(std::fs::File::open(path).expect("open the directory"));
+        Cgroup { dir, path: "pretended".to_owned(), ours: true }
+    }
+
     /// Finds the cgroup of a record. `None` if the container has none, or if it is gone:
     /// a cgroup of the same name with another id is somebody else's.
     pub fn open(record: &CgroupRecord) -> Result<Option<Cgroup>> {
@@ -76,6 +82,27 @@ impl Cgroup {
         let membership = Membership::read_of(pid)?;
         let path = membership.path().unwrap_or_default();
         files::open_cgroup(Tree::open()?.root, path).doing(|| format!("open cgroup /{path}"))
+    }
+
+    /// Whether it has not been removed since it was opened.
+    pub fn is_there(&self) -> bool {
+        !matches!(files::open_file(&self.dir, "cgroup.controllers"), Err(Errno::ENOENT))
+    }
+
+    /// memory.high, where there is one.
+    pub fn high(&self) -> Result<Option<String>> {
+        match files::read_short(&self.dir, "memory.high") {
+            Err(Errno::ENOENT) => Ok(None),
+            other => other
+                .map(|text| Some(text.trim().to_owned()))
+                .doing(|| format!("read memory.high of cgroup /{}", self.path)),
+        }
+    }
+
+    /// Sets memory.high.
+    pub fn set_high(&self, value: &str) -> Result<()> {
+        files::write(&self.dir, "memory.high", value)
+            .doing(|| format!("set memory.high of cgroup /{} to {value}", self.path))
     }
 
     /// Whether everything in it stands still.
@@ -161,11 +188,9 @@ impl Cgroup {
 /// Waits for cgroup.events of a cgroup to say what is wanted; `false` if that takes too long.
 fn wait(dir: impl AsFd, end: Instant, wanted: impl Fn(Events) -> bool) -> Result<bool, Errno> {
     let file = files::open_file(dir, "cgroup.events")?;
-    let mut buffer = [0; 256];
     loop {
         // Reading also arms the next notice: so nothing is missed between read and poll.
-        let length = pread(&file, &mut buffer, 0)?;
-        if wanted(Events::parse(&String::from_utf8_lossy(&buffer[..length]))) {
+        if wanted(Events::read_again(&file)?) {
             return Ok(true);
         }
         let left = end.saturating_duration_since(Instant::now());
@@ -227,9 +252,8 @@ mod tests {
     fn a_cgroup_that_has_gone_meanwhile_is_empty() {
         let path = std::env::temp_dir().join(format!("rt-gone-{}", std::process::id()));
         fs::create_dir(&path).unwrap();
-        let dir = OwnedFd::from(fs::File::open(&path).unwrap());
+        let cgroup = Cgroup::pretended(&path);
         fs::remove_dir(&path).unwrap();
-        let cgroup = Cgroup { dir, path: "gone".to_owned(), ours: true };
         assert_eq!(cgroup.is_populated().ok(), Some(false));
         assert_eq!(cgroup.is_frozen().ok(), Some(false));
         assert_eq!(cgroup.wait_empty().ok(), Some(true));

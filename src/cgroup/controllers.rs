@@ -161,7 +161,7 @@ fn has_processes(root: &OwnedFd, level: &str) -> bool {
         |file: &str| if level.is_empty() { file.to_owned() } else { format!("{level}/{file}") };
     // The root of the tree has no type.
     let is_root = level.is_empty() && files::open_file(root, &at("cgroup.type")).is_err();
-    !is_root && files::read_short(root, &at("cgroup.procs")).is_ok_and(|text| !text.is_empty())
+    !is_root && files::is_empty(root, &at("cgroup.procs")).is_ok_and(|empty| !empty)
 }
 
 /// `+cpu +memory`

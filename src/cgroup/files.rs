@@ -32,11 +32,25 @@ pub fn open_file(dir: impl AsFd, path: &str) -> Result<OwnedFd, Errno> {
     open(dir, path, OFlag::O_RDONLY)
 }
 
-/// The text of a file that is short by nature: one read.
+/// The text of a file that is short by nature: one read. `EOVERFLOW` when it is not, since half of
+/// a value is another value.
 pub fn read_short(dir: impl AsFd, path: &str) -> Result<String, Errno> {
     let mut buffer = [0; 1024];
     let length = unistd::read(open_file(dir, path)?, &mut buffer)?;
-    Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    whole(&buffer, length)
+}
+
+/// What one read has brought, unless there may be more.
+fn whole(buffer: &[u8], length: usize) -> Result<String, Errno> {
+    match buffer.get(..length) {
+        Some(text) if length < buffer.len() => Ok(String::from_utf8_lossy(text).into_owned()),
+        _ => Err(Errno::EOVERFLOW),
+    }
+}
+
+/// Whether there is anything in a file.
+pub fn is_empty(dir: impl AsFd, path: &str) -> Result<bool, Errno> {
+    unistd::read(open_file(dir, path)?, &mut [0; 64]).map(|length| length == 0)
 }
 
 /// The whole text of a file.
@@ -80,6 +94,13 @@ pub struct Events {
 }
 
 impl Events {
+    /// Reads the open file from its start, which also arms the next notice of poll(2).
+    pub fn read_again(file: &OwnedFd) -> Result<Events, Errno> {
+        let mut buffer = [0; 256];
+        let length = pread(file, &mut buffer, 0)?;
+        whole(&buffer, length).map(|text| Events::parse(&text))
+    }
+
     /// Reads the file of a cgroup. The root has none (`ENOENT`).
     pub fn read(cgroup: impl AsFd) -> Result<Events, Errno> {
         read_short(cgroup, "cgroup.events").map(|text| Events::parse(&text))
@@ -97,6 +118,20 @@ impl Events {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_that_may_have_been_cut_is_an_error() {
+        let path = std::env::temp_dir().join(format!("rt-short-{}", std::process::id()));
+        std::fs::create_dir(&path).expect("mkdir");
+        let dir = std::fs::File::open(&path).expect("open");
+        for (length, read) in [(0, Ok(0)), (1023, Ok(1023)), (1024, Err(Errno::EOVERFLOW))] {
+            std::fs::write(path.join("file"), "7".repeat(length)).expect("write");
+            assert_eq!(read_short(&dir, "file").map(|text| text.len()), read, "{length}");
+            assert_eq!(super::read(&dir, "file").map(|text| text.len()), Ok(length));
+            assert_eq!(is_empty(&dir, "file"), Ok(length == 0));
+        }
+        std::fs::remove_dir_all(path).expect("removed");
+    }
 
     #[test]
     fn events_are_read_by_name() {

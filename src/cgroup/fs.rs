@@ -1,7 +1,7 @@
 //! The driver that makes cgroups itself, by files. It never writes cgroup.procs: that
 //! waits for an RCU grace period, and the process would be unlimited until then.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
@@ -10,13 +10,14 @@ use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
 use super::controllers::Controllers;
 use super::files;
 use super::remove::remove_directory;
+use super::undo::{Before, Target};
 use super::{
     CgroupRecord, Directory, Driver, DriverKind, MARKED, Placement, fresh, guard, setting,
 };
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::{Membership, Tree};
 use crate::plan::field::Field;
-use crate::plan::resources::{CgroupPath, CgroupPlan};
+use crate::plan::resources::{CgroupPath, CgroupPlan, Otherwise};
 
 /// cgroup v2 by files.
 #[derive(Debug)]
@@ -24,13 +25,15 @@ pub struct Fs {
     rootless: bool,
     tree: Option<Tree>,
     record: CgroupRecord,
+    /// A cgroup that was there before, and what it had, in the order in which that was changed.
+    found: Option<(OwnedFd, Vec<Before>)>,
 }
 
 impl Fs {
     /// `rootless`: we are not root in the initial user namespace. Then there may be no
     /// cgroup that we may change, and no device program can be loaded.
     pub fn new(rootless: bool) -> Self {
-        Fs { rootless, tree: None, record: CgroupRecord::none() }
+        Fs { rootless, tree: None, record: CgroupRecord::none(), found: None }
     }
 
     /// Removes what was made so far; what cannot be removed is somebody else's by now.
@@ -71,7 +74,7 @@ impl Fs {
         Ok(leaf)
     }
 
-    fn fill(&self, root: &OwnedFd, leaf: &OwnedFd, plan: &CgroupPlan) -> Result<()> {
+    fn fill(&mut self, root: &OwnedFd, leaf: &OwnedFd, plan: &CgroupPlan) -> Result<()> {
         let new: Vec<_> = self.record.made.iter().map(|made| made.path.as_str()).collect();
         let controllers = Controllers::enable(root, &self.record.path, &new);
         let field = match plan.path {
@@ -80,7 +83,17 @@ impl Fs {
         };
         let path = &self.record.path;
         fresh::demand(leaf, path, None, &field)?;
+        if !self.record.is_ours() {
+            let leaf = leaf.try_clone().doing(|| format!("open cgroup /{path} again"))?;
+            self.found = Some((leaf, Vec::new()));
+        }
         for setting in &plan.settings {
+            // What is not there is found out by the write, which has the words for it.
+            if let Some((leaf, before)) = &mut self.found
+                && let Ok(Some(target)) = Target::of(leaf.as_fd(), setting)
+            {
+                before.extend(target.before(leaf.as_fd()));
+            }
             setting::apply(leaf, path, setting, &controllers)?;
         }
         Ok(())
@@ -125,29 +138,34 @@ impl Driver for Fs {
             Ok(leaf) => Ok(Placement::Into(leaf)),
             Err(error) => {
                 let nothing_made = self.record.made.is_empty();
+                self.give_back();
                 self.undo(&root);
                 let denied =
                     matches!(error.errno_of(), Some(Errno::EACCES | Errno::EPERM | Errno::EROFS));
                 // An ordinary user without a delegated cgroup can still have a container,
                 // if no limit and no place was asked for.
-                let nothing_asked =
-                    plan.settings.is_empty() && matches!(plan.path, CgroupPath::Default(_));
+                let limit =
+                    plan.settings.iter().find(|setting| setting.otherwise != Otherwise::Skip);
+                let nothing_asked = limit.is_none() && matches!(plan.path, CgroupPath::Default(_));
                 if self.rootless && denied && nothing_made && nothing_asked {
                     return Ok(Placement::Inherit);
                 }
-                Err(
-                    match plan.settings.first().filter(|_| self.rootless && denied && nothing_made)
-                    {
-                        Some(setting) => error.field(&setting.field),
-                        None => error,
-                    },
-                )
+                Err(match limit.filter(|_| self.rootless && denied && nothing_made) {
+                    Some(setting) => error.field(&setting.field),
+                    None => error,
+                })
             }
         }
     }
 
     fn guard(&self, plan: &CgroupPlan, leaf: BorrowedFd<'_>) -> Result<()> {
         guard::devices(leaf, &self.record, &plan.devices, self.rootless)
+    }
+
+    fn give_back(&self) {
+        if let Some((leaf, before)) = &self.found {
+            before.iter().rev().for_each(|before| before.write(leaf.as_fd()));
+        }
     }
 
     /// The process was cloned into the cgroup.
@@ -192,5 +210,54 @@ fn make_error(errno: Errno, doing: String) -> Error {
         }
         Errno::EEXIST => error.hint("somebody made it at the same time; give another cgroupsPath"),
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use super::*;
+    use crate::plan::resources::Setting;
+
+    fn setting(file: &str, value: &str) -> Setting {
+        let (controller, file, value) = ("hugetlb".to_owned(), file.to_owned(), value.to_owned());
+        Setting { controller, file, value, otherwise: Otherwise::Fail, field: Field::root() }
+    }
+
+    /// Ordinary directories and files, of which one is not there.
+    #[test]
+    fn a_cgroup_that_was_there_gets_back_what_it_had() {
+        let path = std::env::temp_dir().join(format!("rt-found-{}", std::process::id()));
+        fs::create_dir_all(path.join("box")).expect("mkdir");
+        let write = |file: &str, text: &str| fs::write(path.join("box").join(file), text);
+        write("cgroup.events", "populated 0\nfrozen 0\n").expect("write");
+        write("hugetlb.2MB.max", "4194304").expect("write");
+        let read = || fs::read_to_string(path.join("box/hugetlb.2MB.max")).expect("read");
+        let driver = || Fs {
+            rootless: false,
+            tree: Some(Tree { root: File::open(&path).expect("open").into(), mount: "" }),
+            record: CgroupRecord { path: "box".to_owned(), ..CgroupRecord::none() },
+            found: None,
+        };
+        let limit = setting("hugetlb.2MB.max", "2097152");
+        let mut plan = CgroupPlan {
+            path: CgroupPath::Absolute("box".to_owned()),
+            settings: vec![limit.clone(), limit.clone(), setting("hugetlb.nosuchfile", "1")],
+            devices: Vec::new(),
+            properties: Vec::new(),
+            description: String::new(),
+        };
+        // When a limit cannot be set.
+        assert!(driver().prepare(&plan).is_err());
+        assert_eq!(read(), "4194304");
+        // When anything fails after that.
+        plan.settings.truncate(2);
+        let mut driver = driver();
+        driver.prepare(&plan).expect("prepared");
+        assert_eq!(read(), "2097152");
+        driver.give_back();
+        assert_eq!(read(), "4194304");
+        fs::remove_dir_all(path).expect("removed");
     }
 }

@@ -32,6 +32,7 @@ mod setting;
 mod shrink;
 pub mod stats;
 pub mod systemd;
+mod undo;
 pub mod update;
 mod walk;
 pub mod watch;
@@ -84,6 +85,10 @@ pub trait Driver {
     /// Makes the cgroup around the first process, which waits for it, after
     /// [`Placement::Later`]. It may go on when [`Driver::record`] is saved.
     fn adopt(&mut self, plan: &CgroupPlan, init: i32) -> Result<()>;
+
+    /// Gives a cgroup that was there before the values that it had. Nothing for one that is
+    /// removed with the container.
+    fn give_back(&self) {}
 
     /// What has to be remembered.
     fn record(&self) -> &CgroupRecord;

@@ -62,20 +62,32 @@ pub(super) fn make_room<'a>(
         }
         return Ok(slowed);
     };
-    let reject = |what: &str, limit: u64, used: u64| {
-        Error::new(format!("rejecting {what} limit {limit} <= usage {used}"))
-            .kind(Kind::Failed)
-            .detail("checkBeforeUpdate is set, and no more can be reclaimed")
+    compare_swap(cgroup, check)?;
+    if used > limit { Err(rejected("memory", limit, used)) } else { Ok(slowed) }
+}
+
+/// Compares what is in swap, and with memory, with the new limits.
+pub(super) fn compare_swap(cgroup: BorrowedFd<'_>, check: &Check) -> Result<()> {
+    let read = |file: &str| match number(cgroup, file) {
+        Err(Errno::ENOENT) => Ok(0),
+        other => other.doing(|| format!("read {file}")),
     };
-    let swapped = match number(cgroup, "memory.swap.current") {
-        Err(Errno::ENOENT) => 0,
-        other => other.doing(|| "read memory.swap.current")?,
-    };
-    match check.with_swap {
-        Some(both) if used + swapped > both => Err(reject("memory+swap", both, used + swapped)),
-        _ if used > limit => Err(reject("memory", limit, used)),
-        _ => Ok(slowed),
+    let swapped = read("memory.swap.current")?;
+    let used = read("memory.current")?.saturating_add(swapped);
+    match *check {
+        Check { with_swap: Some(both), .. } if used > both => {
+            Err(rejected("memory+swap", both, used))
+        }
+        Check { swap: Some(limit), .. } if swapped > limit => Err(rejected("swap", limit, swapped)),
+        _ => Ok(()),
     }
+}
+
+/// In the words of runc.
+fn rejected(what: &str, limit: u64, used: u64) -> Error {
+    Error::new(format!("rejecting {what} limit {limit} <= usage {used}"))
+        .kind(Kind::Failed)
+        .detail("checkBeforeUpdate is set, and no more can be reclaimed")
 }
 
 /// What was there before, if it was changed.

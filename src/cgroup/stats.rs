@@ -177,6 +177,10 @@ pub fn read(cgroup: &Cgroup) -> Result<Stats> {
     let source = Source(cgroup.dir());
     let doing = || format!("read the statistics of cgroup /{}", cgroup.path());
     let mut stats = source.all().doing(doing)?;
+    // Nothing of a cgroup that is gone is not the same as nothing.
+    if !cgroup.is_there() {
+        return Err(Errno::ENODEV).doing(doing);
+    }
     if stats.pids.current == 0 {
         // Without the controller they are counted.
         stats.pids.current = cgroup.pids()?.len() as u64;
@@ -268,7 +272,8 @@ impl Source<'_> {
         events.retain(|_, count| *count > 0);
         let usage = self.memory_entry("memory")?;
         let only = self.memory_entry("memory.swap")?;
-        let limit = only.limit.saturating_add(if only.limit == 0 { 0 } else { usage.limit });
+        // Without swap, the sum is the limit on memory.
+        let limit = only.limit.saturating_add(usage.limit);
         let swap = MemoryEntry { usage: only.usage + usage.usage, limit, ..MemoryEntry::default() };
         Ok(Memory {
             cache: raw.get("file").copied().unwrap_or(0),
@@ -395,6 +400,35 @@ mod tests {
         let entry = |op, value| BlkioEntry { major: 8, minor: 0, op, value };
         assert_eq!(bytes, [entry("Read", 1), entry("Write", 2)]);
         assert_eq!(operations, [entry("Read", 3), entry("Write", 4)]);
+    }
+
+    /// Without swap, or where none may be used, memory and swap together are memory.
+    #[test]
+    fn the_limit_on_both_is_that_on_memory_without_swap() {
+        let path = std::env::temp_dir().join(format!("rt-stats-{}", std::process::id()));
+        std::fs::create_dir(&path).expect("mkdir");
+        let write = |file: &str, text: &str| std::fs::write(path.join(file), text).expect("write");
+        write("cgroup.controllers", "");
+        write("memory.current", "7\n");
+        let cgroup = Cgroup::pretended(&path);
+        for (memory, swap, limit) in [
+            ("100", None, 100),
+            ("100", Some("0"), 100),
+            ("100", Some("50"), 150),
+            ("100", Some("max"), u64::MAX),
+            ("max", Some("0"), u64::MAX),
+        ] {
+            write("memory.max", memory);
+            if let Some(swap) = swap {
+                write("memory.swap.max", swap);
+            }
+            let stats = read(&cgroup).expect("statistics");
+            assert_eq!((stats.memory.swap.limit, stats.memory.swap.usage), (limit, 7), "{swap:?}");
+        }
+        // One that is gone has no statistics.
+        std::fs::remove_file(path.join("cgroup.controllers")).expect("unlink");
+        assert_eq!(read(&cgroup).expect_err("gone").errno_of(), Some(Errno::ENODEV));
+        std::fs::remove_dir_all(path).expect("removed");
     }
 
     #[test]

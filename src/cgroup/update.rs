@@ -1,18 +1,17 @@
 //! Other limits for a container that runs: all of them or none.
 
-use std::os::fd::BorrowedFd;
-
 use nix::errno::Errno;
 
 use super::controllers::Controllers;
 use super::devices::{self, Replaced};
 use super::systemd::{self, UnitRecord};
+use super::undo::{Before, Target};
 use super::{Cgroup, files, setting, shrink};
 use crate::error::{Doing, Error, Result, errno_text};
 use crate::host::cgroup::Tree;
 use crate::plan::field::Field;
 use crate::plan::resources::update::{Change, CpuNow};
-use crate::plan::resources::{DeviceRule, Otherwise, Setting};
+use crate::plan::resources::{DeviceRule, Setting, kernel};
 
 /// What the kernel has, for what depends on it.
 pub fn cpu_now(cgroup: &Cgroup) -> Result<CpuNow> {
@@ -29,6 +28,8 @@ pub fn cpu_now(cgroup: &Cgroup) -> Result<CpuNow> {
     }
     now.burst = read("cpu.max.burst")?.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
     now.idle = read("cpu.idle")?.is_some_and(|text| text.trim() == "1");
+    // That of an idle cgroup is 0.
+    now.weight = read("cpu.weight")?.and_then(|text| text.trim().parse().ok()).filter(|w| *w > 0);
     Ok(now)
 }
 
@@ -43,8 +44,7 @@ pub struct Applied<'a> {
 
 #[derive(Debug)]
 enum Done {
-    /// A file, and what has to be written to it, call by call.
-    Written(String, Vec<String>),
+    Written(Before),
     Guarded(Replaced),
 }
 
@@ -55,9 +55,13 @@ pub fn apply<'a>(cgroup: &'a Cgroup, change: &Change) -> Result<Applied<'a>> {
     // Memory is the last of the settings: what was reclaimed for it does not come back.
     let at = change.settings.iter().position(|setting| setting.file == "memory.max");
     let (first, memory) = change.settings.split_at(at.unwrap_or(change.settings.len()));
-    let all = first
-        .iter()
-        .try_for_each(|setting| applied.write(setting, None))
+    let check = match &change.check {
+        // The limit on memory compares when what can go is gone.
+        Some(check) if memory.is_empty() => shrink::compare_swap(cgroup.dir(), check),
+        _ => Ok(()),
+    };
+    let all = check
+        .and_then(|()| first.iter().try_for_each(|setting| applied.write(setting, None)))
         .and_then(|()| change.devices.iter().try_for_each(|rules| applied.guard(rules)))
         .and_then(|()| memory.iter().try_for_each(|setting| applied.write(setting, Some(change))));
     match all {
@@ -79,31 +83,21 @@ impl<'a> Applied<'a> {
     fn write(&mut self, setting: &Setting, memory: Option<&Change>) -> Result<()> {
         let dir = self.cgroup.dir();
         let refused = |errno: Errno| self.refused(setting, errno);
-        let (mut file, mut value) = (setting.file.as_str(), setting.value.as_str());
-        let before = match (previous(dir, file, value), &setting.otherwise) {
-            (Err(Errno::ENOENT), Otherwise::Skip) => return Ok(()),
-            (Err(Errno::ENOENT), Otherwise::Write { file: other, value: scaled }) => {
-                (file, value) = (other, scaled);
-                previous(dir, file, value)
-            }
-            (before, _) => before,
-        };
-        let before = before.map_err(refused)?;
-        if before.as_deref() == Some(&[value.to_owned()]) {
+        let Some(target) = Target::of(dir, setting).map_err(refused)? else { return Ok(()) };
+        if target.is_there() {
             return Ok(());
         }
-        let limit: Option<u64> = value.parse().ok();
+        let limit = kernel::bytes(target.value).filter(|limit| *limit != kernel::MAX);
         let slowed = match (memory, limit) {
             (Some(change), Some(limit)) => {
                 Some(shrink::make_room(dir, limit, change.check.as_ref())?)
             }
             _ => None,
         };
-        files::write(dir, file, value).map_err(refused)?;
+        let before = target.before(dir);
+        files::write(dir, target.file, target.value).map_err(refused)?;
         drop(slowed);
-        if let Some(before) = before {
-            self.done.push(Done::Written(file.to_owned(), before));
-        }
+        self.done.extend(before.into_iter().map(Done::Written));
         Ok(())
     }
 
@@ -134,89 +128,85 @@ impl<'a> Applied<'a> {
     pub fn take_back(self) {
         let dir = self.cgroup.dir();
         for done in self.done.into_iter().rev() {
-            let (what, answer) = match &done {
-                Done::Written(file, lines) => {
-                    let write = |line: &String| files::write(dir, file, line);
-                    (file.as_str(), lines.iter().try_for_each(write))
+            match done {
+                Done::Written(before) => before.write(dir),
+                Done::Guarded(replaced) => {
+                    if let Err(errno) = replaced.take_back(dir) {
+                        let why = errno_text(errno);
+                        tracing::warn!("the device rules cannot be set back: {why}");
+                    }
                 }
-                Done::Guarded(replaced) => ("the device rules", replaced.take_back(dir)),
-            };
-            if let Err(errno) = answer {
-                tracing::warn!("{what} cannot be set back: {}", errno_text(errno));
             }
         }
         if let Some((unit, settings)) = &self.told
-            && let Err(error) = systemd::update::tell(unit, self.cgroup, settings)
+            && let Err(untold) = systemd::update::tell(unit, self.cgroup, settings)
         {
-            tracing::warn!("systemd cannot be told what is in force again: {error}");
+            tracing::warn!("systemd cannot be told what is in force again: {}", untold.error);
         }
     }
-}
-
-/// What has to be written to get back to what is there now; `None` for a file that cannot
-/// be read, as those that do something once cannot.
-fn previous(dir: BorrowedFd<'_>, file: &str, value: &str) -> Result<Option<Vec<String>>, Errno> {
-    match files::read(dir, file) {
-        Ok(text) => Ok(Some(lines_back(file, &text, value))),
-        Err(Errno::EACCES | Errno::EINVAL | Errno::EOPNOTSUPP) => Ok(None),
-        Err(errno) => Err(errno),
-    }
-}
-
-/// Of a file with a line for each device or resource, only the line that `value` changes is
-/// written back (cgroup-v2.rst, "Format").
-fn lines_back(file: &str, text: &str, value: &str) -> Vec<String> {
-    let key = value.split_whitespace().next().unwrap_or_default();
-    let is_keyed = key.contains(':')
-        || ["rdma.max", "misc.max", "dmem.max", "dmem.low", "dmem.min"].contains(&file);
-    if !is_keyed {
-        // A weight is shown behind a word, above those of the devices.
-        let line = text.lines().find(|line| line.starts_with("default ")).unwrap_or(text.trim());
-        // An empty list is written as an empty line: no byte at all would be no call.
-        return vec![if line.is_empty() { "\n".to_owned() } else { line.to_owned() }];
-    }
-    let found = text.lines().find(|line| line.split_whitespace().next() == Some(key));
-    vec![match (found, file) {
-        (Some(line), _) => line.to_owned(),
-        // What is not listed has no limit.
-        (None, "io.max") => format!("{key} rbps=max wbps=max riops=max wiops=max"),
-        (None, "io.latency") => format!("{key} target=0"),
-        (None, "rdma.max") => format!("{key} hca_handle=max hca_object=max"),
-        (None, "misc.max" | "dmem.max") => format!("{key} max"),
-        (None, "dmem.low" | "dmem.min") => format!("{key} 0"),
-        (None, _) => format!("{key} default"),
-    }]
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
     use super::*;
+    use crate::plan::resources::Otherwise;
+
+    fn setting(file: &str, value: &str) -> Setting {
+        let (controller, file, value) = ("cpu".to_owned(), file.to_owned(), value.to_owned());
+        Setting { controller, file, value, otherwise: Otherwise::Fail, field: Field::root() }
+    }
+
+    fn directory(name: &str, files: &[(&str, &str)]) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("rt-{name}-{}", std::process::id()));
+        fs::create_dir(&path).expect("mkdir");
+        files.iter().for_each(|(file, text)| fs::write(path.join(file), text).expect("write"));
+        path
+    }
+
+    /// The kernel makes the weight of an idle cgroup 0, and then the default: it is to be written
+    /// back after cpu.idle.
+    #[test]
+    fn the_weight_of_a_cgroup_that_became_idle_is_written_back() {
+        let path = directory("idle", &[("cpu.idle", "0"), ("cpu.weight", "59")]);
+        let cgroup = Cgroup::pretended(&path);
+        let settings = vec![setting("cpu.idle", "1")];
+        let applied = apply(&cgroup, &Change { settings, devices: None, check: None });
+        let applied = applied.expect("applied");
+        assert_eq!(fs::read_to_string(path.join("cpu.idle")).expect("read"), "1");
+        fs::write(path.join("cpu.weight"), "00").expect("what the kernel does");
+        applied.take_back();
+        let read = |file: &str| fs::read_to_string(path.join(file)).expect("read");
+        assert_eq!((read("cpu.idle"), read("cpu.weight")), ("0".to_owned(), "59".to_owned()));
+        fs::remove_dir_all(path).expect("removed");
+    }
 
     #[test]
-    fn what_is_written_back() {
-        for (file, text, value, back) in [
-            ("memory.max", "max\n", "100", "max"),
-            ("cpu.max", "max 100000\n", "5 6", "max 100000"),
-            ("cpuset.cpus", "\n", "0", "\n"),
-            ("io.weight", "default 100\n8:0 5\n", "7", "default 100"),
-            ("io.weight", "default 100\n8:0 5\n", "8:0 7", "8:0 5"),
-            ("io.bfq.weight", "default 100\n", "8:0 7", "8:0 default"),
-            ("io.max", "", "8:0 rbps=1", "8:0 rbps=max wbps=max riops=max wiops=max"),
-            (
-                "io.max",
-                "8:16 rbps=3 wbps=max riops=max wiops=max\n",
-                "8:16 rbps=1",
-                "8:16 rbps=3 wbps=max riops=max wiops=max",
-            ),
-            (
-                "rdma.max",
-                "mlx hca_handle=3 hca_object=max\n",
-                "mlx hca_object=2",
-                "mlx hca_handle=3 hca_object=max",
-            ),
-            ("rdma.max", "", "mlx hca_object=2", "mlx hca_handle=max hca_object=max"),
-        ] {
-            assert_eq!(lines_back(file, text, value), [back], "{file} {value}");
-        }
+    fn swap_is_compared_also_when_it_alone_is_limited() {
+        use crate::plan::resources::update::Check;
+        let files = [
+            ("memory.current", "1000"),
+            ("memory.swap.current", "500"),
+            ("memory.swap.max", "900"),
+        ];
+        let path = directory("swap", &files);
+        let cgroup = Cgroup::pretended(&path);
+        let changed = |value: &str, with_swap, swap| {
+            let settings = vec![setting("memory.swap.max", value)];
+            let check = Some(Check { with_swap, swap });
+            let applied = apply(&cgroup, &Change { settings, devices: None, check });
+            applied.map(drop).map_err(|error| error.to_string())
+        };
+        let read = || fs::read_to_string(path.join("memory.swap.max")).expect("read");
+        let error = changed("400", Some(1400), Some(400)).expect_err("more is in use");
+        assert!(error.contains("rejecting memory+swap limit 1400 <= usage 1500"), "{error}");
+        let error = changed("400", None, Some(400)).expect_err("more is in use");
+        assert!(error.contains("rejecting swap limit 400 <= usage 500"), "{error}");
+        assert_eq!(read(), "900");
+        assert_eq!(changed("600", Some(1600), Some(600)), Ok(()));
+        assert_eq!(read(), "600");
+        fs::remove_dir_all(path).expect("removed");
     }
 }

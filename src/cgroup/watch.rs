@@ -5,8 +5,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::Cgroup;
+use super::files::{self, Events};
 use super::stats::{self, Pressure};
-use super::{Cgroup, files};
 use crate::error::{Doing, Result};
 use crate::sys::io;
 
@@ -21,12 +22,16 @@ pub struct News {
     pub oom: bool,
     /// Tasks wait for memory.
     pub pressure: Option<Pressure>,
+    /// The cgroup is gone, and nothing will happen any more.
+    pub gone: bool,
 }
 
 /// Watches over memory. Without its controller, nothing ever happens.
 #[derive(Debug)]
 pub struct Watch<'a> {
     cgroup: &'a Cgroup,
+    /// cgroup.events, which every cgroup has: with it, the file goes.
+    own: OwnedFd,
     events: Option<OwnedFd>,
     pressure: Option<OwnedFd>,
     kills: u64,
@@ -35,6 +40,7 @@ pub struct Watch<'a> {
 impl<'a> Watch<'a> {
     /// From now on.
     pub fn new(cgroup: &'a Cgroup) -> Result<Self> {
+        let own = files::open_file(cgroup.dir(), "cgroup.events").doing(|| "open cgroup.events")?;
         let events = match files::open_file(cgroup.dir(), "memory.events") {
             Err(Errno::ENOENT) => None,
             other => Some(other.doing(|| "open memory.events")?),
@@ -47,21 +53,30 @@ impl<'a> Watch<'a> {
                 None
             }
         };
-        Ok(Watch { cgroup, events, pressure, kills: kills(cgroup)? })
+        Ok(Watch { cgroup, own, events, pressure, kills: kills(cgroup)? })
     }
 
     /// What to wait for.
-    pub fn interests(&self) -> [libc::pollfd; 2] {
-        [&self.events, &self.pressure]
-            .map(|file| io::interest(file.as_ref().map_or(-1, AsRawFd::as_raw_fd), libc::POLLPRI))
+    pub fn interests(&self) -> [libc::pollfd; 3] {
+        [Some(&self.own), self.events.as_ref(), self.pressure.as_ref()]
+            .map(|file| io::interest(file.map_or(-1, AsRawFd::as_raw_fd), libc::POLLPRI))
     }
 
     /// What has become of it.
-    pub fn news(&mut self, ready: [libc::pollfd; 2]) -> Result<News> {
-        let [events, pressure] = ready.map(|fd| fd.revents & libc::POLLPRI != 0);
+    pub fn news(&mut self, ready: [libc::pollfd; 3]) -> Result<News> {
+        let [own, events, pressure] = ready.map(|fd| fd.revents & libc::POLLPRI != 0);
         let oom = events && self.has_killed()?;
+        let gone = own && self.is_gone()?;
         let pressure = if pressure { stats::memory_pressure(self.cgroup)? } else { None };
-        Ok(News { oom, pressure })
+        Ok(News { oom, pressure, gone })
+    }
+
+    /// A file that has gone is ready for ever.
+    fn is_gone(&self) -> Result<bool> {
+        match Events::read_again(&self.own) {
+            Err(Errno::ENODEV) => Ok(true),
+            other => other.map(|_| false).doing(|| "read cgroup.events"),
+        }
     }
 
     /// Whether the kernel has killed since this was asked last.

@@ -48,17 +48,19 @@ fn open(root: &StateRoot, id: &Id, force: bool) -> Result<Option<StateDir>> {
 }
 
 fn delete_from(dir: StateDir, force: bool) -> Result<()> {
+    let is_unusable = |error: &Error| matches!(error.kind_of(), Kind::NotFound | Kind::Invalid);
     let record = match dir.load() {
         Ok(record) => record,
         // Without a record nothing else was made. Beside a damaged one there is that of the
-        // intent, which knows the cgroup. But one that only cannot be read now may be of a
-        // container that runs.
-        Err(error) if force && matches!(error.kind_of(), Kind::NotFound | Kind::Invalid) => {
+        // intent, which knows the cgroup. But one that only cannot be read now, or by this version,
+        // may be of a container that runs.
+        Err(error) if force && is_unusable(&error) => {
             let id = dir.id();
             tracing::warn!("container {id} was damaged or never complete: what is left is removed");
             match dir.load_intent() {
                 Ok(record) => record,
-                Err(_) => return dir.remove(),
+                Err(error) if is_unusable(&error) => return dir.remove(),
+                Err(error) => return Err(error),
             }
         }
         Err(error) => return Err(error),

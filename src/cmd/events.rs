@@ -74,17 +74,14 @@ fn follow(container: &Container, cgroup: &Cgroup, Interval(interval): Interval) 
     let oom = || emit::<()>(container, "oom", None);
     let mut next = Instant::now() + interval;
     loop {
+        // Also when a line is due: with a short interval one always is, and the end would never be
+        // seen.
         let left = next.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            print_stats(container, cgroup)?;
-            next = (next + interval).max(Instant::now());
-            continue;
-        }
-        let [events, pressure] = watch.interests();
+        let [own, events, pressure] = watch.interests();
         let end = io::interest(init.as_raw_fd(), libc::POLLIN);
         // Nothing is waited for there, but the end of the reader is told.
         let reader = io::interest(libc::STDOUT_FILENO, 0);
-        let mut fds = [end, reader, events, pressure];
+        let mut fds = [end, reader, own, events, pressure];
         io::poll(&mut fds, io::timeout_ms(Some(left))).doing(|| "wait for events")?;
         let [end, reader, ready @ ..] = fds;
         let news = watch.news(ready)?;
@@ -98,8 +95,12 @@ fn follow(container: &Container, cgroup: &Cgroup, Interval(interval): Interval) 
             // What it died of may be told only now.
             return if watch.has_killed()? { oom() } else { Ok(()) };
         }
-        if reader.revents & (libc::POLLERR | libc::POLLNVAL) != 0 {
+        if news.gone || reader.revents & (libc::POLLERR | libc::POLLNVAL) != 0 {
             return Ok(());
+        }
+        if Instant::now() >= next {
+            print_stats(container, cgroup)?;
+            next = (next + interval).max(Instant::now());
         }
     }
 }

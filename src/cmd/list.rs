@@ -62,13 +62,24 @@ fn table(states: &[OciState<'_>]) -> String {
                 state.id.to_owned(),
                 state.pid.to_string(),
                 state.status.to_owned(),
-                state.bundle.display().to_string(),
+                printable(&state.bundle.display().to_string()),
                 state.created().to_owned(),
-                state.owner().to_owned(),
+                printable(state.owner()),
             ]
         }))
         .collect();
     align(&rows)
+}
+
+/// A path may hold what a terminal takes for a command.
+fn printable(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut all, c| {
+        match c.is_control() {
+            true => all.extend(c.escape_default()),
+            false => all.push(c),
+        }
+        all
+    })
 }
 
 /// Every column but the last is as wide as its widest cell and three spaces, and at
@@ -96,6 +107,15 @@ fn align<const N: usize>(rows: &[[String; N]]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cell_says_nothing_to_the_terminal() {
+        for (text, shown) in
+            [("/a b/é", "/a b/é"), ("/\x1b[2J\n\u{9b}x", r"/\u{1b}[2J\n\u{9b}x"), (r"\n", r"\n")]
+        {
+            assert_eq!(printable(text), shown);
+        }
+    }
 
     #[test]
     fn columns_are_aligned() {

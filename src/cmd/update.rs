@@ -60,6 +60,10 @@ fn change_limits(container: &Container, given: &LinuxResources) -> Result<()> {
         let text = format!("container {} has no cgroup of its own to limit", container.id());
         return Err(Error::new(text));
     };
+    if let Some(high) = container.dir.high()? {
+        cgroup.set_high(&high)?;
+        container.dir.forget_high()?;
+    }
     let now = cpu_now(&cgroup)?;
     let mut findings = Findings::default();
     let change = plan(&old, given, &now, &mut findings);
@@ -70,9 +74,32 @@ fn change_limits(container: &Container, given: &LinuxResources) -> Result<()> {
         let path = cgroup.path();
         tracing::warn!("cgroup /{path} was there before: the limits are for all that is in it");
     }
-    let applied = change_cgroup(container, &cgroup, &change)?;
+    let applied = with_high_noted(container, &cgroup, &change, || {
+        change_cgroup(container, &cgroup, &change)
+    })?;
     let saved = container.dir.save_resources(&merge(&old, given, &now));
     saved.inspect_err(|_| applied.take_back())
+}
+
+/// Less memory is reclaimed with memory.high low: should we be killed then, the next update finds
+/// what it was.
+fn with_high_noted<T>(
+    container: &Container,
+    cgroup: &Cgroup,
+    change: &Change,
+    apply: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    if !change.settings.iter().any(|setting| setting.file == "memory.max") {
+        return apply();
+    }
+    if let Some(high) = cgroup.high()? {
+        container.dir.save_high(&high)?;
+    }
+    let applied = apply();
+    if let Err(error) = container.dir.forget_high() {
+        tracing::warn!("{error}");
+    }
+    applied
 }
 
 /// By the driver that has made the cgroup.

@@ -89,13 +89,13 @@ impl Connection {
     pub fn receive(&mut self) -> Result<Incoming, Errno> {
         self.flush()?;
         loop {
-            let wanted = match self.inbox.first_chunk::<HEAD>() {
-                Some(head) => message::length(head).ok_or(Errno::EBADMSG)?,
-                None => HEAD,
-            };
-            if wanted > HEAD && self.inbox.len() >= wanted {
-                let message: Vec<u8> = self.inbox.drain(..wanted).collect();
-                return Incoming::parse(&message).ok_or(Errno::EBADMSG);
+            // Without a head, how long the message is is not known.
+            if let Some(head) = self.inbox.first_chunk::<HEAD>() {
+                let wanted = message::length(head).ok_or(Errno::EBADMSG)?;
+                if self.inbox.len() >= wanted {
+                    let message: Vec<u8> = self.inbox.drain(..wanted).collect();
+                    return Incoming::parse(&message).ok_or(Errno::EBADMSG);
+                }
             }
             let mut inbox = std::mem::take(&mut self.inbox);
             let received = self.read(&mut inbox, 8192);
@@ -199,6 +199,28 @@ mod tests {
         let endless =
             with_peer("endless", |mut stream| while stream.write_all(&[b'D'; 1024]).is_ok() {});
         assert_eq!(endless.err(), Some(Errno::EBADMSG));
+    }
+
+    /// A message that is a head and nothing else is taken, or refused: it does not wait for more
+    /// while all that comes is kept.
+    #[test]
+    fn a_head_alone_is_a_message() {
+        // A kind that may come to be, which is to be ignored, and an answer to nothing.
+        let head = |kind| [b'l', kind, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+        let mut connection = with_peer("heads", move |mut stream| {
+            greet(&mut stream, b"DATA\r\nOK 0123\r\n");
+            for _ in 0..1000 {
+                stream.write_all(&head(9)).expect("written");
+            }
+            stream.write_all(&head(2)).expect("written");
+            let _ = stream.read(&mut [0]);
+        })
+        .expect("connected");
+        for number in 0..1000 {
+            assert_eq!(connection.receive().map(|message| message.kind), Ok(None), "{number}");
+            assert!(connection.inbox.len() <= 8192, "{}", connection.inbox.len());
+        }
+        assert_eq!(connection.receive(), Err(Errno::EBADMSG));
     }
 
     #[test]

@@ -10,6 +10,9 @@ use super::Value;
 
 /// Deepest nesting that is read.
 const DEEPEST: usize = 8;
+/// Bounds of a signature (D-Bus Specification, "Valid Signatures").
+const LONGEST_TYPE: usize = 255;
+const DEEPEST_TYPE: usize = 32;
 
 /// Reads a value. With `wanted`, the signature that it must have, a number takes its type
 /// from there; without, it is a 32-bit integer, or a double if it looks like one.
@@ -20,8 +23,12 @@ pub fn parse(text: &str, wanted: Option<&str>) -> Result<Value, String> {
     let mut reader = Reader { rest: text, depth: 0 };
     let value = reader.value(wanted)?;
     match reader.next() {
+        // A tuple may have thousands of members, which no message can carry.
+        None if value.signature().len() > LONGEST_TYPE => {
+            Err(format!("has a type of more than {LONGEST_TYPE} letters"))
+        }
         None => Ok(value),
-        Some(_) => Err(format!("has more after the value: {:?}", reader.rest)),
+        Some(_) => Err(format!("has more after the value: {}", reader.excerpt())),
     }
 }
 
@@ -59,6 +66,11 @@ impl<'a> Reader<'a> {
             self.rest = &self.rest[wanted.len_utf8()..];
         }
         found
+    }
+
+    /// What is left, as far as it is worth printing.
+    fn excerpt(&self) -> String {
+        excerpt(self.rest)
     }
 
     /// Letters, digits and what numbers are written with.
@@ -111,7 +123,10 @@ impl<'a> Reader<'a> {
                 self.eat('@');
                 let end = self.rest.find(char::is_whitespace).unwrap_or(self.rest.len());
                 let (signature, rest) = self.rest.split_at(end);
-                if !is_one_type(signature) {
+                if signature.len() > LONGEST_TYPE {
+                    return Err(format!("has a type of more than {LONGEST_TYPE} letters"));
+                }
+                if !is_one_type(signature, 0) {
                     return Err(format!("has an unknown type @{signature}"));
                 }
                 self.rest = rest;
@@ -126,15 +141,17 @@ impl<'a> Reader<'a> {
         match word {
             "true" => return Ok(Value::Bool(true)),
             "false" => return Ok(Value::Bool(false)),
-            "" => return Err(format!("holds something unknown: {:?}", self.rest)),
+            "" => return Err(format!("holds something unknown: {}", self.excerpt())),
             _ => {}
         }
         if let Some((_, letter)) = KEYWORDS.iter().find(|(keyword, _)| *keyword == word) {
             return self.value(Some(letter));
         }
         number(word, wanted).ok_or_else(|| match wanted {
-            Some(wanted) => format!("must be of type {}, which {word:?} is not", name(wanted)),
-            None => format!("holds something unknown: {word:?}"),
+            Some(wanted) => {
+                format!("must be of type {}, which {} is not", name(wanted), excerpt(word))
+            }
+            None => format!("holds something unknown: {}", excerpt(word)),
         })
     }
 
@@ -203,6 +220,14 @@ impl<'a> Reader<'a> {
     }
 }
 
+fn excerpt(text: &str) -> String {
+    const MOST: usize = 64;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
 /// How long the first complete type of a signature is; all of it if it is malformed.
 fn first_type(signature: &str) -> usize {
     let mut open = 0;
@@ -220,16 +245,19 @@ fn first_type(signature: &str) -> usize {
     signature.len()
 }
 
-/// Whether a signature is one type that a [`Value`] can have.
-fn is_one_type(signature: &str) -> bool {
+/// Whether a signature is one type that a [`Value`] can have, inside of `depth` others.
+fn is_one_type(signature: &str, depth: usize) -> bool {
     let Some(letter) = signature.chars().next() else { return false };
+    if depth > DEEPEST_TYPE {
+        return false;
+    }
     match letter {
-        'a' => is_one_type(&signature[1..]),
+        'a' => is_one_type(&signature[1..], depth + 1),
         '(' => {
             let Some(mut members) = signature[1..].strip_suffix(')') else { return false };
             while !members.is_empty() {
                 let (first, rest) = members.split_at(first_type(members));
-                if !is_one_type(first) {
+                if !is_one_type(first, depth + 1) {
                     return false;
                 }
                 members = rest;
@@ -353,6 +381,11 @@ mod tests {
             ("just 5", "unknown"),
             (&"[".repeat(500), "too deeply"),
             ("@aaaaaaaaaaaas [[[[[[[[[[[]]]]]]]]]]]", "too deeply"),
+            // Each level looked at all that is inside: seconds, and then the end of the stack.
+            (&format!("@{} 5", "(".repeat(160_000)), "more than 255 letters"),
+            (&format!("@{}s []", "a".repeat(160_000)), "more than 255 letters"),
+            (&format!("@{}s []", "a".repeat(34)), "unknown type"),
+            (&format!("({}1)", "1,".repeat(300)), "more than 255 letters"),
         ] {
             let error = parse(text, None).expect_err(text);
             assert!(error.contains(reason), "{text}: {error}");

@@ -150,7 +150,17 @@ impl Incoming {
                 _ => return None,
             }
         }
-        Some(message)
+        message.is_complete().then_some(message)
+    }
+
+    /// Whether it has the fields that its kind must have, as far as we need them.
+    fn is_complete(&self) -> bool {
+        match self.kind {
+            Some(Kind::Return) => self.reply_to != 0,
+            Some(Kind::Error) => self.reply_to != 0 && !self.error.is_empty(),
+            Some(Kind::Call | Kind::Signal) => !self.member.is_empty(),
+            None => true,
+        }
     }
 
     /// The arguments that the body starts with, as far as they are numbers and strings;

@@ -49,14 +49,6 @@ impl Host {
     }
 }
 
-/// Whether we may make device nodes. Root need not: its capabilities may be cut.
-pub fn may_mknod() -> Result<bool> {
-    /// Of `linux/capability.h`.
-    const CAP_MKNOD: u32 = 27;
-    let (effective, ..) = cred::capget().doing(|| "ask for the own capabilities")?;
-    Ok(effective & 1 << CAP_MKNOD != 0)
-}
-
 /// As `unshare --map-root-user` makes it (user_namespaces(7)).
 fn setgroups_is_denied() -> bool {
     proc::read_small("/proc/self/setgroups").is_ok_and(|text| text.trim_end() == "deny")

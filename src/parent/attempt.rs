@@ -143,7 +143,10 @@ impl<'a> Attempt<'a> {
         let Some(plan) = &self.plan.intel_rdt else { return Ok(()) };
         let record = self.container.record.intel_rdt.insert(Resctrl::host().intend(plan)?).clone();
         self.container.dir.save_intent(&self.container.record)?;
-        Resctrl::host().prepare(plan, &record)
+        // On failure nothing of it is left, and what is there by its name is somebody else's.
+        Resctrl::host()
+            .prepare(plan, &record)
+            .inspect_err(|_| self.container.record.intel_rdt = None)
     }
 
     /// How the child is born, and what it is given: see `Namespaces::by_clone` for who makes which
@@ -379,6 +382,7 @@ impl<'a> Attempt<'a> {
             clean("kill the container's first process", birth.abort());
         }
         if let Some(driver) = &self.cgroup {
+            driver.give_back();
             // What the kernel had no memory for at first may go through at the second try.
             let remove = || cgroup::remove(driver.record());
             clean("remove the cgroup", remove().or_else(|_| remove()));

@@ -18,7 +18,7 @@ pub mod net_devices;
 pub mod notify;
 pub mod options;
 pub mod process;
-mod ranges;
+pub mod ranges;
 pub mod resources;
 pub mod rootfs;
 pub mod script;

@@ -3,6 +3,7 @@
 
 pub mod block_io;
 pub mod device_rules;
+pub mod kernel;
 pub mod path;
 pub mod properties;
 pub mod unit;
@@ -194,6 +195,8 @@ pub fn settings(
             findings,
         );
     }
+    // The kernel takes no weight for a cgroup that is idle.
+    settings.0.sort_by_key(|setting| setting.file == "cpu.idle");
     settings.0
 }
 
@@ -232,7 +235,9 @@ fn memory(given: &LinuxMemory, field: &Field, settings: &mut Settings, findings:
             let otherwise = if both == max { Otherwise::Skip } else { Otherwise::Fail };
             settings.add_or("memory.swap.max", both - max, otherwise, &at);
         }
-        (Some(both), None | Some(-1)) => {
+        // Without a limit on memory there is no sum to take it from: runc counts only swap, then.
+        (Some(both @ 0..), Some(-1)) => settings.add("memory.swap.max", both, &at),
+        (Some(both), None) => {
             findings.refuse_value(
                 &at,
                 both,
@@ -258,18 +263,19 @@ fn memory(given: &LinuxMemory, field: &Field, settings: &mut Settings, findings:
             findings.refuse_value(&field.key(key), value, reason);
         }
     }
-    // Engines pass their own "not set", -1, through an unsigned number.
+    // Engines pass their own "not set", -1, through an unsigned number. Tools that make a container
+    // anew hand on what they were told: nothing is limited by it, so nothing is lost.
     if let Some(value) = given.swappiness().filter(|value| *value != u64::MAX) {
-        let reason = "cgroup v2 has no swappiness for each cgroup";
-        findings.refuse_value(&field.key("swappiness"), value, reason);
+        let text = format!("{value} is ignored: cgroup v2 has no swappiness for each cgroup");
+        findings.notice(&field.key("swappiness"), text);
     }
     if given.disable_oom_killer() == Some(true) {
         let reason = "cgroup v2 cannot switch the OOM killer off";
         findings.refuse_value(&field.key("disableOOMKiller"), true, reason);
     }
     if given.use_hierarchy() == Some(false) {
-        let reason = "cgroup v2 always counts the memory of sub-cgroups";
-        findings.refuse_value(&field.key("useHierarchy"), false, reason);
+        let text = "false is ignored: cgroup v2 always counts the memory of sub-cgroups";
+        findings.notice(&field.key("useHierarchy"), text);
     }
 }
 
@@ -283,7 +289,8 @@ fn cpu(given: &LinuxCpu, field: &Field, settings: &mut Settings, findings: &mut 
         if !matches!(idle, 0 | 1) {
             findings.refuse_value(&at, idle, "must be 0 or 1");
         }
-        settings.add("cpu.idle", idle, &at);
+        let otherwise = if idle == 0 { Otherwise::Skip } else { Otherwise::Fail };
+        settings.add_or("cpu.idle", idle, otherwise, &at);
     }
     let quota = given.quota().filter(|quota| *quota != 0);
     let period = given.period().filter(|period| *period != 0);
@@ -299,14 +306,17 @@ fn cpu(given: &LinuxCpu, field: &Field, settings: &mut Settings, findings: &mut 
     if quota.is_some() || period.is_some() {
         let at = field.key(if quota.is_some() { "quota" } else { "period" });
         let max = quota.filter(|quota| *quota > 0).map_or("max".to_owned(), |max| max.to_string());
-        settings.add("cpu.max", format!("{max} {}", period.unwrap_or(100_000)), &at);
+        // A period of no quota limits nothing: it needs no controller either.
+        let otherwise = if max == "max" { Otherwise::Skip } else { Otherwise::Fail };
+        settings.add_or("cpu.max", format!("{max} {}", period.unwrap_or(100_000)), otherwise, &at);
     }
     if let Some(burst) = given.burst() {
         let at = field.key("burst");
         if let Some(quota) = quota.filter(|quota| *quota > 0 && burst > quota.unsigned_abs()) {
             findings.refuse_value(&at, burst, format!("must not be above cpu.quota ({quota})"));
         }
-        settings.add("cpu.max.burst", burst, &at);
+        let otherwise = if burst == 0 { Otherwise::Skip } else { Otherwise::Fail };
+        settings.add_or("cpu.max.burst", burst, otherwise, &at);
     }
     let realtime = [
         ("realtimeRuntime", given.realtime_runtime().is_some_and(|value| value != 0)),
@@ -346,11 +356,15 @@ fn weight_of_shares(shares: u64) -> u64 {
 
 fn pids(given: LinuxPids, field: &Field, settings: &mut Settings, findings: &mut Findings) {
     let at = field.key("limit");
-    // Nothing could be cloned into a cgroup whose limit is 0. With 1 there is the first
-    // process and no other task, which is what 0 means to a process that is moved in.
     if let Some(value) = limit(given.limit(), &at, findings) {
-        settings.add_limit("pids.max", if value == "0" { "1".to_owned() } else { value }, &at);
+        settings.add_limit("pids.max", at_least_one_task(&value).to_owned(), &at);
     }
+}
+
+/// Nothing could be cloned into a cgroup whose limit is 0. With 1 there is the first process and
+/// no other task, which is what 0 means to a process that is moved in. systemd has no 0 either.
+fn at_least_one_task(value: &str) -> &str {
+    if kernel::integer(value) == Some(0) { "1" } else { value }
 }
 
 fn hugepages(
@@ -428,6 +442,7 @@ fn unified(
     } else {
         // The kernel takes one line at a time: one device of io.max, for example.
         for line in value.lines().filter(|line| !line.is_empty()) {
+            let line = if file == "pids.max" { at_least_one_task(line) } else { line };
             settings.add(file, line, field);
         }
     }

@@ -13,6 +13,7 @@
 mod every;
 pub mod lenient;
 pub mod nearest;
+mod resources;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -91,6 +92,7 @@ pub fn decode(bytes: &[u8]) -> Result<(Spec, Vec<String>)> {
     check_version(&json).map_err(|violation| Error::invalid(&[violation]))?;
     let mut found = Found::default();
     lenient::spec(&mut json, &mut found);
+    resources::of_spec(&mut json);
     let Found { mut notices, violations } = found;
     let spec = every::fault(&mut json, bytes.len(), violations, |json| {
         typed::read(json, &mut notices).map_err(in_known_words)
@@ -146,7 +148,7 @@ pub fn load_resources(path: &Path) -> Result<LinuxResources> {
         false => read_given(path)?,
     };
     let mut json = tree::parse(&bytes).map_err(|text| invalid(RESOURCES, text))?;
-    lenient::resources(&mut json);
+    resources::of_update(&mut json);
     typed::read_whole(&json).map_err(|violation| Error::invalid_in(RESOURCES, &[violation]))
 }
 

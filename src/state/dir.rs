@@ -14,6 +14,7 @@ use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat, write};
 use oci_spec::runtime::LinuxResources;
+use serde::Deserialize;
 
 use super::gate::GATE;
 use super::record::{Record, VERSION};
@@ -24,11 +25,30 @@ const RECORD: &str = "state.json";
 const INTENT: &str = "intent.json";
 const CONFIG: &str = "config.json";
 const RESOURCES: &str = "resources.json";
+const HIGH: &str = "memory.high";
 /// Both files are small; what is larger is not ours.
 const RECORD_MAX: u64 = 16 << 20;
 const CONFIG_MAX: u64 = 64 << 20;
+/// Which `rt` this is.
+const OWN: &str = env!("CARGO_PKG_VERSION");
 /// How long another `rt` may work on the same container before we give up.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What every version of a record begins with.
+#[derive(Deserialize)]
+struct Head {
+    version: serde_json::Number,
+}
+
+impl Head {
+    /// Whether a later `rt` has written it. Also with a number that this one has no type for.
+    fn is_later(&self) -> bool {
+        match self.version.as_u64() {
+            Some(version) => version > VERSION.into(),
+            None => self.version.as_f64().is_some_and(|version| version > VERSION.into()),
+        }
+    }
+}
 
 /// The state directory of one container, open.
 #[derive(Debug)]
@@ -134,7 +154,8 @@ impl StateDir {
     }
 
     /// Reads the record. `NotFound` when there is none, since nothing of the container was
-    /// made yet; `Invalid` when it is damaged.
+    /// made yet; `Invalid` when it is damaged. One of a later version is neither: it is whole, and
+    /// its container may run.
     pub fn load(&self) -> Result<Record> {
         match self.load_record(RECORD) {
             Err(error) if error.kind_of() == Kind::NotFound => self.load_intent(),
@@ -157,13 +178,17 @@ impl StateDir {
             let hint = format!("rt delete --force {} removes it", self.id);
             unusable(why).kind(Kind::Invalid).hint(hint)
         };
+        // The version alone first: of the rest, a later version may have changed anything.
+        let head: Head =
+            serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        if head.is_later() {
+            let found = head.version;
+            let why = format!("it has version {found}, and this rt ({OWN}) knows up to {VERSION}");
+            return Err(unusable(why)
+                .hint("use the rt that has made it, or a later one; nothing was changed"));
+        }
         let record: Record =
             serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-        if record.version > VERSION {
-            let found = record.version;
-            return Err(unusable(format!("version {found}, and this rt knows up to {VERSION}"))
-                .hint("use the rt that has made it"));
-        }
         if record.id != self.id.as_str() {
             return Err(damaged(format!("it is that of container {:?}", record.id)));
         }
@@ -202,10 +227,31 @@ impl StateDir {
         })
     }
 
+    /// Notes what memory.high is to be again, before it is lowered for as long as memory is reclaimed.
+    pub fn save_high(&self, value: &str) -> Result<()> {
+        self.replace(HIGH, value.as_bytes())
+    }
+
+    /// What memory.high is to be again, where an `rt` was killed while it was low.
+    pub fn high(&self) -> Result<Option<String>> {
+        match self.read(HIGH, RECORD_MAX) {
+            Err(error) if error.kind_of() == Kind::NotFound => Ok(None),
+            other => other.map(|bytes| Some(String::from_utf8_lossy(&bytes).into_owned())),
+        }
+    }
+
+    /// It is what it is to be.
+    pub fn forget_high(&self) -> Result<()> {
+        match self.unlink(HIGH) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(errno).doing(|| format!("remove {HIGH} of container {}", self.id)),
+        }
+    }
+
     /// Removes the files that are usually there, without a descriptor more: there may be
     /// none left. What cannot be removed is found out by the caller.
     pub(super) fn unlink_known(&self) {
-        for name in [RECORD, INTENT, CONFIG, GATE, RESOURCES] {
+        for name in [RECORD, INTENT, CONFIG, GATE, RESOURCES, HIGH] {
             let _ = unlinkat(&self.dir, name, UnlinkatFlags::NoRemoveDir);
         }
     }

@@ -5,6 +5,7 @@
 //!         state.json    the record of the container          (record)
 //!         config.json   the configuration as it was created
 //!         resources.json  its resources, where `rt update` has changed them
+//!         memory.high   its value, as long as `rt update` has lowered it
 //!         exec.fifo     the start gate, until `rt start`     (gate)
 //!         listener      memory shared with init until then   (listener)
 //! ROOT/.removed.INODE   a removal that was interrupted       (remove)

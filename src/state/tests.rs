@@ -74,11 +74,34 @@ fn a_record_is_replaced_as_a_whole() {
         assert!(error.contains(word) && error.contains("rt delete --force x"), "{error}");
     }
     let mut later = record("x");
+    for version in ["2", "4294967296", "18446744073709551616", "1.5"] {
+        // Of the rest, nothing is known.
+        let text = format!(r#"{{"version":{version},"id":["x"]}}"#);
+        fs::write(path.join("state.json"), &text).expect("write");
+        fs::write(path.join("intent.json"), &text).expect("write");
+        for error in [dir.load().expect_err("later"), dir.load_intent().expect_err("later")] {
+            assert_eq!(error.kind_of(), Kind::Failed, "{error}");
+            assert!(error.to_string().contains("use the rt that has made it"), "{error}");
+        }
+    }
+    fs::remove_file(path.join("intent.json")).expect("unlink");
     later.version = VERSION + 1;
     dir.save(&later).expect("save");
     assert!(dir.load().expect_err("later version").to_string().contains("version 2"));
     dir.save(&record("y")).expect("save");
     assert!(dir.load().is_err(), "the record of another container");
+}
+
+#[test]
+fn a_note_of_memory_high_is_kept_until_it_is_forgotten() {
+    let scratch = Scratch::new();
+    let dir = scratch.root().create(&id("x")).expect("create");
+    assert_eq!(dir.high().expect("none"), None);
+    dir.forget_high().expect("nothing to forget");
+    dir.save_high("max").expect("save");
+    assert_eq!(dir.high().expect("read").as_deref(), Some("max"));
+    dir.forget_high().expect("forget");
+    assert_eq!(dir.high().expect("none"), None);
 }
 
 #[test]

@@ -11,6 +11,12 @@ tests! {
     init_is_in_the_configured_cgroup,
     relative_path_is_below_the_hierarchy,
     default_path_is_not_the_callers_cgroup,
+    the_form_of_a_unit_is_the_name_of_a_directory: needs(Need::FileDriver),
+    swappiness_is_told_and_ignored,
+    no_limit_needs_no_controller: anyone(),
+    huge_page_limits_have_64_bits: needs(Need::Controller("hugetlb")).rt_only(),
+    a_failed_create_leaves_an_existing_cgroup_as_it_was:
+        needs(Need::Controller("hugetlb")).needs(Need::FileDriver).rt_only(),
     deep_path_is_made_and_removed_with_its_parents: rt_only(),
     populated_cgroup_is_refused: except_runc("a warning").except_crun("accepted"),
     existing_empty_cgroup_is_used_but_not_removed: rt_only(),
@@ -93,6 +99,99 @@ fn default_path_is_not_the_callers_cgroup(c: &Case) {
     assert!(!PathBuf::from(format!("/sys/fs/cgroup{cgroup}")).exists());
 }
 
+/// What containerd's CRI plugin writes when the kubelet has the systemd driver, and it has not.
+fn the_form_of_a_unit_is_the_name_of_a_directory(c: &Case) {
+    let mut b = c.bundle();
+    let name = format!("kubepods-pod1.slice:cri-containerd:{}", c.name.replace("::", "."));
+    b.set("/linux/cgroupsPath", json!(name));
+    let out = c.create(&b).ok();
+    let cgroup = cgroup_of(c.pid());
+    assert!(cgroup.ends_with(&format!("/{name}")), "{cgroup}");
+    if c.is_rt() {
+        assert!(out.err().contains("SystemdCgroup = true"), "{}", out.err());
+    }
+    c.down();
+    assert!(!PathBuf::from(format!("/sys/fs/cgroup{cgroup}")).exists());
+    c.reset_cgroup();
+}
+
+fn swappiness_is_told_and_ignored(c: &Case) {
+    let mut b = c.bundle();
+    for swappiness in [0, 60, 100] {
+        b.set("/linux/resources/memory", json!({"swappiness": swappiness}));
+        let out = c.run(&b).ok();
+        if c.is_rt() {
+            let told = format!("linux.resources.memory.swappiness: {swappiness} is ignored");
+            assert!(out.err().contains(&told), "{}", out.err());
+        }
+    }
+    b.set("/linux/resources/memory", json!({"useHierarchy": false}));
+    c.run(&b).ok();
+}
+
+/// Also where the controllers are those of cgroup v1, or nobody has delegated them.
+fn no_limit_needs_no_controller(c: &Case) {
+    let mut b = c.bundle();
+    b.set("/linux/resources/cpu", json!({"quota": -1, "period": 50_000}));
+    b.set("/linux/resources/pids", json!({"limit": -1}));
+    b.set("/linux/resources/memory", json!({"limit": -1, "swap": -1}));
+    c.run(&b).ok();
+}
+
+fn huge_page_limits_have_64_bits(c: &Case) {
+    let mut b = c.bundle();
+    c.create(&b).ok();
+    if !dir(c).join("hugetlb.2MB.max").exists() {
+        c.down();
+        crate::support::worker::skip("needs hugetlb.2MB.max");
+    }
+    c.down();
+    for (limit, value) in [(json!(u64::MAX), "max"), (json!(2_097_152), "2097152")] {
+        let limit = json!([{"pageSize": "2MB", "limit": limit}]);
+        c.create(b.set("/linux/resources/hugepageLimits", limit)).ok();
+        assert_eq!(read(c, "hugetlb.2MB.max"), value);
+        c.down();
+    }
+}
+
+fn a_failed_create_leaves_an_existing_cgroup_as_it_was(c: &Case) {
+    // Made once, so that the controller is enabled above it.
+    c.create(&c.bundle()).ok();
+    c.down();
+    fs::create_dir(dir(c)).unwrap();
+    let file = dir(c).join("hugetlb.2MB.max");
+    if !file.exists() {
+        fs::remove_dir(dir(c)).unwrap();
+        crate::support::worker::skip("needs hugetlb.2MB.max");
+    }
+    fs::write(&file, "4194304").unwrap();
+    let limit = |b: &mut crate::support::bundle::Bundle| {
+        let limit = json!([{"pageSize": "2MB", "limit": 2_097_152}]);
+        b.set("/linux/resources/hugepageLimits", limit);
+    };
+    // At the next limit, and when the limits are set.
+    let mut b = c.bundle();
+    limit(&mut b);
+    b.set("/linux/resources/unified", json!({"hugetlb.nosuchfile": "1"}));
+    c.create(&b).fails("hugetlb.nosuchfile");
+    assert_eq!((read(c, "hugetlb.2MB.max"), read(c, "hugetlb.2MB.rsvd.max")), as_it_was());
+    let mut b = c.bundle();
+    limit(&mut b);
+    c.create(b.args(&["/no/such/program"])).fails("/no/such/program");
+    assert_eq!((read(c, "hugetlb.2MB.max"), read(c, "hugetlb.2MB.rsvd.max")), as_it_was());
+    // One that succeeds has its limits.
+    let mut b = c.bundle();
+    limit(&mut b);
+    c.create(&b).ok();
+    assert_eq!(read(c, "hugetlb.2MB.max"), "2097152");
+    c.down();
+    fs::remove_dir(dir(c)).unwrap();
+}
+
+fn as_it_was() -> (String, String) {
+    ("4194304".into(), "max".into())
+}
+
 fn deep_path_is_made_and_removed_with_its_parents(c: &Case) {
     let mut b = c.bundle();
     let path = c.cgroups_path(&vec!["d"; 39].join("/"));
@@ -118,7 +217,10 @@ fn end(c: &Case, stranger: crate::support::cmd::Running) {
 
 fn populated_cgroup_is_refused(c: &Case) {
     let stranger = stranger(c);
-    c.create(&c.bundle()).fails("cgroup is not empty");
+    let out = c.create(&c.bundle()).fails("cgroup is not empty");
+    if c.is_rt() {
+        assert!(out.err().contains(&format!(": pid {}", stranger.pid)), "{}", out.err());
+    }
     assert_eq!(read(c, "cgroup.procs"), stranger.pid.to_string(), "it lives");
     end(c, stranger);
     c.nothing_left();

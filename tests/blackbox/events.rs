@@ -16,6 +16,8 @@ tests! {
     an_oom_is_told: anyone().needs(Need::Controller("memory")),
     memory_pressure_is_told: anyone().needs(Need::Controller("memory")).rt_only(),
     events_end_with_their_reader: rt_only(),
+    events_end_with_the_cgroup: rt_only(),
+    events_end_however_short_the_interval: rt_only(),
     events_of_a_stopped_container_are_refused,
     a_bad_interval_is_refused,
     events_work_for_an_ordinary_user: rootless().rt_only(),
@@ -76,6 +78,8 @@ fn stats_are_those_of_the_kernel(c: &Case) {
     assert!(data["cpu"]["throttling"]["throttledPeriods"].as_u64().unwrap() > 0);
     if g.has("memory.swap.max") {
         assert_eq!(data["memory"]["swap"]["limit"], 96 * M);
+    } else {
+        assert_eq!(data["memory"]["swap"]["limit"], 64 * M, "without swap, that of memory");
     }
     if g.has("memory.pressure") {
         for file in ["cpu", "memory", "blkio"] {
@@ -143,6 +147,46 @@ fn events_end_with_their_reader(c: &Case) {
     let (reader, writer) = std::io::pipe().unwrap();
     let running = c.rt_cmd(&["events", "--interval", "1h", ID]).output(writer).spawn();
     drop(reader);
+    running.wait().ok();
+    c.down();
+}
+
+/// Whoever has moved init away may remove the cgroup: nothing will happen in it any more.
+fn events_end_with_the_cgroup(c: &Case) {
+    c.up(c.bundle().args(&["/probe", "sleep"]));
+    let group = Group::of(c);
+    let other = group.0.with_extension("other");
+    std::fs::create_dir(&other).unwrap();
+    for interval in ["50ms", "1h"] {
+        let running = c.rt_cmd(&["events", "--interval", interval, ID]).spawn();
+        if interval == "50ms" {
+            wait_until("there are lines", || running.so_far().lines().count() >= 2);
+            std::fs::write(other.join("cgroup.procs"), c.pid().to_string()).unwrap();
+            wait_until("it is removed", || std::fs::remove_dir(&group.0).is_ok());
+        }
+        let out = running.wait();
+        // The second one finds none at all.
+        if interval == "50ms" {
+            for line in out.ok().out().lines() {
+                let event: Value = serde_json::from_str(line).expect(line);
+                assert_eq!(event["data"]["pids"]["current"], 1, "{line}");
+            }
+        } else {
+            out.fails("no cgroup of its own");
+        }
+    }
+    assert_eq!(c.status(), "running");
+    c.rt(&["kill", ID, "KILL"]).ok();
+    c.wait_for_status("stopped");
+    c.down();
+    wait_until("its other cgroup is removed", || std::fs::remove_dir(&other).is_ok());
+}
+
+fn events_end_however_short_the_interval(c: &Case) {
+    c.up(c.bundle().args(&["/probe", "sleep"]));
+    let running = c.rt_cmd(&["events", "--interval", "1ns", ID]).spawn();
+    wait_until("there are lines", || running.so_far().lines().count() >= 3);
+    c.rt(&["kill", ID, "KILL"]).ok();
     running.wait().ok();
     c.down();
 }

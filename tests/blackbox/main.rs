@@ -43,6 +43,7 @@ mod hooks_confined;
 mod host_devices;
 mod hostile;
 mod killed;
+mod later_version;
 mod lifecycle;
 mod limits;
 mod messages;
@@ -89,6 +90,7 @@ use std::process::ExitCode;
 fn all() -> Vec<support::Test> {
     [
         lifecycle::tests(),
+        later_version::tests(),
         cli::tests(),
         messages::tests(),
         engines::tests(),

@@ -126,8 +126,12 @@ fn a_slice_can_be_the_containers(c: &Case) {
     let mut b = bundle(c);
     b.set("/linux/cgroupsPath", json!("::rtown-a.slice"));
     b.set("/linux/resources/pids", json!({"limit": 77}));
+    // A slice has no OOMPolicy: it is a file only.
+    b.set("/linux/resources/unified", json!({"memory.oom.group": "1"}));
     up(c, &b);
-    assert!(cgroup_of(c.pid()).ends_with("/rtown.slice/rtown-a.slice"));
+    let cgroup = cgroup_of(c.pid());
+    assert!(cgroup.ends_with("/rtown.slice/rtown-a.slice"), "{cgroup}");
+    assert_eq!(read(Path::new(&format!("/sys/fs/cgroup{cgroup}")), "memory.oom.group"), "1");
     let shown = show(c, "rtown-a.slice");
     assert_eq!((shown["TasksMax"].as_str(), shown["ActiveState"].as_str()), ("77", "active"));
     rt(c, &["delete", "--force", ID]).ok();
@@ -344,7 +348,13 @@ fn without_systemd_is_an_error(c: &Case) {
 
 fn path_of_the_other_driver_is_refused(c: &Case) {
     let mut b = bundle(c);
-    c.rt(&["create", "-b", &b.save(), ID]).fails("needs --systemd-cgroup");
+    if !c.rootless {
+        // As runc does: containerd's default is another than the kubelet's.
+        let out = c.rt(&["create", "-b", &b.save(), ID]).ok();
+        assert!(out.err().contains("SystemdCgroup = true"), "{}", out.err());
+        assert!(!is_known(c, &unit(c)));
+        c.rt(&["delete", "--force", ID]).ok();
+    }
     b.set("/linux/cgroupsPath", json!("/some/path"));
     let out = rt(c, &["create", "-b", &b.save(), ID]);
     let out = out.fails("expected cgroupsPath to be of format \"slice:prefix:name\"");

@@ -18,6 +18,10 @@ tests! {
     a_hostile_systemd_is_an_error: needs(Need::NoSystemd).rt_only(),
     an_old_systemd_gets_what_it_knows: needs(Need::NoSystemd).rt_only(),
     a_failed_job_is_an_error: needs(Need::NoSystemd).rt_only(),
+    a_job_is_found_among_those_of_others: needs(Need::NoSystemd).rt_only(),
+    names_that_systemd_escapes_are_known: needs(Need::NoSystemd).rt_only(),
+    a_slice_that_cannot_be_filled_is_stopped:
+        needs(Need::NoSystemd).needs(Need::NoController("memory")).rt_only(),
     a_systemd_that_only_says_so_is_found_out: needs(Need::NoSystemd).rt_only(),
     only_systemd_is_believed_that_a_job_has_ended: needs(Need::NoSystemd).rt_only(),
 }
@@ -59,12 +63,14 @@ fn a_hostile_systemd_is_an_error(c: &Case) {
     let error = b"l\x03\0\x01\xff\xff\xff\xff\x01\0\0\0\xff\xff\xff\xff";
     let ok = b"DATA\r\nOK 0123\r\n";
     let no_message = b"B\x02\0\x01 this is not a message of D-Bus";
+    let head_alone = b"l\x02\0\x01\0\0\0\0\x01\0\0\0\0\0\0\0";
     let answers = [
         b"REJECTED\r\n".to_vec(),
         b"\xff\xff\xff\r\n".to_vec(),
         ok.to_vec(),
         [&ok[..], no_message].concat(),
         [&ok[..], error].concat(),
+        [&ok[..], head_alone].concat(),
     ];
     with_fake_systemd(move |mut stream| {
         let turn = turn.fetch_add(1, Relaxed);
@@ -75,7 +81,7 @@ fn a_hostile_systemd_is_an_error(c: &Case) {
         }
     });
     let bundle = bundle(c).save();
-    for reason in ["EACCES", "EACCES", "ECONNRESET", "EBADMSG", "EBADMSG"] {
+    for reason in ["EACCES", "EACCES", "ECONNRESET", "EBADMSG", "EBADMSG", "EBADMSG"] {
         let out = rt(c, &["create", "-b", &bundle, ID]).fails(reason);
         assert!(out.err().contains("systemd"), "{}", out.err());
         assert_eq!(out.err().lines().count(), 1, "{}", out.err());
@@ -145,19 +151,26 @@ fn an_old_systemd_gets_what_it_knows(c: &Case) {
     sys::umount_detach(Path::new("/run")).unwrap();
 }
 
+/// The end of a job.
+fn ended(job: &Value, unit: &str, result: &str) -> Vec<u8> {
+    let content = [Value::U32(1), job.clone(), Value::str(unit), Value::str(result)];
+    let fields = [(1, Value::Path("/a".into())), (3, Value::str("JobRemoved"))];
+    message(SIGNAL, &fields, &content)
+}
+
 /// Starts the unit by words only; the end of the job is told before the job is.
-fn pretend(stream: UnixStream, result: &str) {
-    pretend_on_a_bus(stream, &[("", result)], "");
+fn pretend(stream: UnixStream, unit: &str, result: &str) {
+    pretend_on_a_bus(stream, unit, &[("", result)], "");
 }
 
 /// The same where a bus tells who has sent what: some say how the job has ended, and systemd says
 /// which one it is.
-fn pretend_on_a_bus(mut stream: UnixStream, said: &[(&str, &str)], systemd: &str) {
+fn pretend_on_a_bus(mut stream: UnixStream, unit: &str, said: &[(&str, &str)], systemd: &str) {
     stream.write_all(GREETING).unwrap();
     let (serial, _) = call(&mut stream).expect("a call");
     let job = Value::Path("/job/1".into());
     for (sender, result) in said {
-        let ended = [Value::U32(1), job.clone(), Value::str("a.scope"), Value::str(*result)];
+        let ended = [Value::U32(1), job.clone(), Value::str(unit), Value::str(*result)];
         let mut fields = vec![(1, Value::Path("/a".into())), (3, Value::str("JobRemoved"))];
         if !sender.is_empty() {
             fields.push((7, Value::str(*sender)));
@@ -174,9 +187,10 @@ fn pretend_on_a_bus(mut stream: UnixStream, said: &[(&str, &str)], systemd: &str
 
 /// Anybody on a bus can send a signal to somebody.
 fn only_systemd_is_believed_that_a_job_has_ended(c: &Case) {
-    with_fake_systemd(|stream| {
+    let name = unit(c);
+    with_fake_systemd(move |stream| {
         let said = [(":1.66", "done"), (":1.2", "failed"), (":1.67", "done")];
-        pretend_on_a_bus(stream, &said, ":1.2");
+        pretend_on_a_bus(stream, &name, &said, ":1.2");
     });
     let out = rt(c, &["create", "-b", &bundle(c).save(), ID]);
     out.fails(&format!("the job of {} ended as: failed", unit(c)));
@@ -184,8 +198,125 @@ fn only_systemd_is_believed_that_a_job_has_ended(c: &Case) {
     sys::umount_detach(Path::new("/run")).unwrap();
 }
 
+/// systemd tells of all jobs that end, on a busy machine of thousands.
+fn a_job_is_found_among_those_of_others(c: &Case) {
+    let name = unit(c);
+    with_fake_systemd(move |mut stream| {
+        stream.write_all(GREETING).unwrap();
+        let (serial, _) = call(&mut stream).expect("a call");
+        let job = Value::Path("/job/1".into());
+        for number in 0..3000 {
+            let other = Value::Path(format!("/job/{}", number + 2));
+            stream.write_all(&ended(&other, "other.service", "done")).unwrap();
+            if number == 1500 {
+                stream
+                    .write_all(&message(RETURN, &[(5, serial.clone())], std::slice::from_ref(&job)))
+                    .unwrap();
+            }
+        }
+        stream.write_all(&ended(&job, &name, "failed")).unwrap();
+        let _ = stream.read(&mut [0]);
+    });
+    let out = rt(c, &["create", "-b", &bundle(c).save(), ID]);
+    out.fails(&format!("the job of {} ended as: failed", unit(c)));
+    c.nothing_left();
+    sys::umount_detach(Path::new("/run")).unwrap();
+}
+
+/// Makes the cgroup that it is asked for by a scope, by the name that systemd would give it, and
+/// removes it when it is empty.
+fn adopt(mut stream: UnixStream, cgroup: &Path, unit: &str) {
+    stream.write_all(GREETING).unwrap();
+    let mut bytes = vec![0; 65536];
+    let length = stream.read(&mut bytes).expect("a call");
+    let bytes = &bytes[..length];
+    // The property, its type, the length of the list, and its one number.
+    let at = bytes.windows(4).position(|window| window == b"PIDs").expect("a process");
+    let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    let list = (at + 4..).find(|at| at % 4 == 0 && number(*at) == 4).expect("a list of one");
+    fs::create_dir(cgroup).unwrap();
+    fs::write(cgroup.join("cgroup.procs"), number(list + 4).to_string()).unwrap();
+    let serial = Value::U32(number(8));
+    let job = Value::Path("/job/1".into());
+    stream.write_all(&message(RETURN, &[(5, serial)], std::slice::from_ref(&job))).unwrap();
+    stream.write_all(&ended(&job, unit, "done")).unwrap();
+    let cgroup = cgroup.to_path_buf();
+    std::thread::spawn(move || {
+        while fs::remove_dir(&cgroup).is_err() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    });
+}
+
+/// A slice of the container's own stays when it is empty, also after a create that has failed. It is
+/// not asked for with a property that no slice has.
+fn a_slice_that_cannot_be_filled_is_stopped(c: &Case) {
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let seen = calls.clone();
+    let cgroup = c.cgroup_dir().unwrap().join("own.slice");
+    let path = format!("/{}/own.slice", cgroup.parent().unwrap().file_name().unwrap().display());
+    with_fake_systemd(move |mut stream| {
+        stream.write_all(GREETING).unwrap();
+        while let Some((serial, text)) = call(&mut stream) {
+            let job = Value::Path("/job/1".into());
+            let (answer, ends) = if text.contains("StartTransientUnit") {
+                fs::create_dir(&cgroup).unwrap();
+                (job.clone(), true)
+            } else if text.contains("StopUnit") {
+                fs::remove_dir(&cgroup).unwrap();
+                (job.clone(), true)
+            } else if text.contains("ControlGroup") {
+                (Value::Variant(Box::new(Value::str(path.as_str()))), false)
+            } else {
+                (Value::Path("/unit".into()), false)
+            };
+            stream.write_all(&message(RETURN, &[(5, serial)], &[answer])).unwrap();
+            if ends {
+                stream.write_all(&ended(&job, "own.slice", "done")).unwrap();
+            }
+            seen.lock().unwrap().push(text);
+        }
+    });
+    let mut b = bundle(c);
+    b.set("/linux/cgroupsPath", json!("::own.slice"));
+    b.set("/linux/resources/unified", json!({"memory.oom.group": "1"}));
+    rt(c, &["create", "-b", &b.save(), ID]).fails("linux.resources.unified[\"memory.oom.group\"]");
+    let calls = calls.lock().unwrap();
+    let count = |name: &str| calls.iter().filter(|text| text.contains(name)).count();
+    assert_eq!((count("StartTransientUnit"), count("StopUnit")), (1, 1), "{calls:?}");
+    assert_eq!(count("OOMPolicy"), 0, "{calls:?}");
+    c.nothing_left();
+    sys::umount_detach(Path::new("/run")).unwrap();
+}
+
+/// A unit whose name could be that of a file of the kernel has a cgroup of another name.
+fn names_that_systemd_escapes_are_known(c: &Case) {
+    let asked = Arc::new(Mutex::new((String::new(), c.cgroup_dir().unwrap())));
+    let seen = asked.clone();
+    with_fake_systemd(move |stream| {
+        let (unit, cgroup) = seen.lock().unwrap().clone();
+        adopt(stream, &cgroup, &unit);
+    });
+    for (prefix, escaped) in
+        [("_x", "_"), ("memory.x", "_"), ("cgroup.x", "_"), ("memory", ""), ("x", "")]
+    {
+        let unit = format!("{prefix}-{}.scope", name(c));
+        let cgroup = c.cgroup_dir().unwrap().join(format!("{escaped}{unit}"));
+        *asked.lock().unwrap() = (unit, cgroup.clone());
+        let mut b = bundle(c);
+        b.set("/linux/cgroupsPath", json!(format!(":{prefix}:{}", name(c))));
+        rt(c, &["create", "-b", &b.save(), ID]).ok();
+        let procs = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap();
+        assert_eq!(procs.trim(), c.pid().to_string());
+        rt(c, &["delete", "--force", ID]).ok();
+        c.nothing_left();
+    }
+    sys::umount_detach(Path::new("/run")).unwrap();
+}
+
 fn a_failed_job_is_an_error(c: &Case) {
-    with_fake_systemd(|stream| pretend(stream, "failed"));
+    let name = unit(c);
+    with_fake_systemd(move |stream| pretend(stream, &name, "failed"));
     let out = rt(c, &["create", "-b", &bundle(c).save(), ID]);
     out.fails(&format!("the job of {} ended as: failed", unit(c)));
     c.nothing_left();
@@ -193,7 +324,8 @@ fn a_failed_job_is_an_error(c: &Case) {
 }
 
 fn a_systemd_that_only_says_so_is_found_out(c: &Case) {
-    with_fake_systemd(|stream| pretend(stream, "done"));
+    let name = unit(c);
+    with_fake_systemd(move |stream| pretend(stream, &name, "done"));
     let out = rt(c, &["create", "-b", &bundle(c).save(), ID]);
     out.fails("systemd has left the first process in cgroup /");
     c.nothing_left();

@@ -12,6 +12,8 @@ tests! {
     limits_bite: anyone().needs(Need::Systemd).rt_only().takes(120),
     devices_stay_denied_when_systemd_is_reloaded: needs(Need::Systemd).rt_only(),
     update_is_the_kernels_and_systemds: anyone().needs(Need::Systemd).rt_only().takes(120),
+    values_are_told_as_the_kernel_reads_them: anyone().needs(Need::Systemd).rt_only(),
+    a_period_without_a_quota_outlives_a_reload: anyone().needs(Need::Systemd).rt_only(),
     annotations_take_effect: anyone().needs(Need::Systemd).rt_only(),
     bad_annotations_are_named: anyone().needs(Need::Systemd).rt_only(),
 }
@@ -143,6 +145,46 @@ fn devices_stay_denied_when_systemd_is_reloaded(c: &Case) {
     systemctl(c, &["set-property", "--runtime", &unit(c), "TasksMax=500"]).ok();
     assert_eq!(tried("1", "1"), "ok EPERM");
     assert_eq!(tried("63", "7"), "ok ENXIO");
+    down(c);
+}
+
+fn values_are_told_as_the_kernel_reads_them(c: &Case) {
+    let mut b = bundle(c);
+    let unified = json!({
+        "memory.max": "0x4000000", "memory.high": "0200000000", "memory.swap.max": "1P",
+        "pids.max": "0x50", "cpu.weight": "0117", "cpu.max": "50000", "cpuset.cpus": "0-0:1/2",
+    });
+    b.set("/linux/resources/unified", unified);
+    up(c, &b);
+    let dir = dir(c);
+    for _ in 0..2 {
+        for (file, value) in [
+            ("memory.max", "67108864"),
+            ("memory.high", "33554432"),
+            ("memory.swap.max", "1125899906842624"),
+            ("pids.max", "80"),
+            ("cpu.weight", "79"),
+            ("cpu.max", "50000 100000"),
+            ("cpuset.cpus", "0"),
+        ] {
+            assert_eq!(read(&dir, file), value, "{file}");
+        }
+        reload(c);
+    }
+    down(c);
+    // What the kernel does not take is not made something else.
+    b.set("/linux/resources/unified", json!({"cpu.max": "0 100000"}));
+    rt(c, &["create", "-b", &b.save(), ID]).fails("cpu.max");
+    c.nothing_left();
+}
+
+fn a_period_without_a_quota_outlives_a_reload(c: &Case) {
+    let mut b = bundle(c);
+    b.set("/linux/resources/cpu", json!({"period": 20_000}));
+    up(c, &b);
+    reload(c);
+    session(c.rt_cmd(&["update", "--cpu-quota", "5000", ID])).seconds(40).run().ok();
+    assert_eq!(read(&dir(c), "cpu.max"), "5000 20000");
     down(c);
 }
 

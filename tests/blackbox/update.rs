@@ -89,6 +89,10 @@ fn cpusets_are_changed(c: &Case) {
     // In the words of Go, which knows no case.
     update_with(c, json!({"CPU": {"Cpus": "0", "mems": "0"}})).ok();
     assert_eq!(g.read("cpuset.cpus"), "0");
+    // Strides are written back, too.
+    let bad = json!({"cpu": {"cpus": "0-0:1/2"}, "unified": {"cpuset.nosuchfile": "1"}});
+    let out = update_with(c, bad).fails("cpuset.nosuchfile");
+    assert!(!out.err().contains("cannot be set back"), "{}", out.err());
     update(c, &["--cpuset-cpus", "4000"]).fails("cpuset.cpus");
     assert_eq!(g.read("cpuset.cpus"), "0");
     c.down();
@@ -214,6 +218,17 @@ fn an_idle_cgroup_gets_its_weight_back(c: &Case) {
     assert_eq!(g.read("cpu.idle"), "1", "not touched");
     update_with(c, json!({"cpu": {"idle": 0}})).ok();
     assert_eq!(g.read("cpu.weight"), weight);
+    // Also when it is taken back, and when the weight was set by the name of its file.
+    let bad = json!({"cpu": {"idle": 1}, "unified": {"cpu.nosuchfile": "1"}});
+    update_with(c, bad).fails("cpu.nosuchfile");
+    assert_eq!((g.read("cpu.idle"), g.read("cpu.weight")), ("0".into(), weight.clone()));
+    update_with(c, json!({"unified": {"cpu.weight": "7"}})).ok();
+    for idle in ["1", "0"] {
+        update_with(c, json!({"unified": {"cpu.idle": idle}})).ok();
+    }
+    assert_eq!(g.read("cpu.weight"), "7");
+    update_with(c, json!({"cpu": {"shares": 2048}})).ok();
+    assert_eq!(g.read("cpu.weight"), weight);
     let out = update(c, &["--cpu-idle", "1", "--cpu-share", "200"]).ok();
     assert!(out.err().contains("unable to apply both"), "{}", out.err());
     assert_eq!(g.read("cpu.idle"), "1");
@@ -267,7 +282,6 @@ fn what_cannot_be_is_refused_by_name(c: &Case) {
     for (resources, word) in [
         (json!({"cpu": {"realtimeRuntime": 500_001}}), "cpu.realtimeRuntime"),
         (json!({"memory": {"kernel": 4_194_304}}), "memory.kernel"),
-        (json!({"memory": {"swappiness": 10}}), "memory.swappiness"),
         (json!({"network": {"classID": 7}}), "cgroup v2 has no network controller"),
         (json!({"blockIO": {"leafWeight": 10}}), "blockIO.leafWeight"),
         (json!({"cpu": {"period": 100}}), "cpu.period"),
@@ -306,6 +320,14 @@ fn without_anything_to_change_nothing_happens(c: &Case) {
     up(c, json!({}));
     update(c, &[]).ok();
     update_with(c, json!({})).ok();
+    if c.is_rt() {
+        // In the words of Go, which knows no case: no limit is not a limit of 0.
+        for pids in [json!({"Pids": {}}), json!({"pids": {"Limit": null}})] {
+            assert_eq!(update_with(c, pids).ok().err(), "");
+        }
+        let out = update_with(c, json!({"memory": {"swappiness": 60}})).ok();
+        assert!(out.err().contains("memory.swappiness: 60 is ignored"), "{}", out.err());
+    }
     c.down();
 }
 

@@ -15,6 +15,9 @@ tests! {
     swap_is_counted_with_memory: anyone().needs(Need::Controller("memory")),
     page_cache_goes_before_processes: anyone().needs(Need::Controller("memory")).takes(180).rt_only(),
     a_limit_below_what_is_in_use_is_rejected_when_asked: anyone().needs(Need::Controller("memory")).rt_only(),
+    a_limit_on_swap_that_was_named_stays: anyone().needs(Need::Controller("memory")).rt_only(),
+    memory_high_is_set_back_when_an_update_was_killed:
+        anyone().needs(Need::Controller("memory")).rt_only(),
     a_limit_that_cannot_be_met_kills: anyone().needs(Need::Controller("memory")).rt_only(),
 }
 
@@ -103,8 +106,35 @@ fn a_limit_below_what_is_in_use_is_rejected_when_asked(c: &Case) {
         assert_eq!((g.number("memory.max"), g.read("memory.high")), (200 * M, "max".into()));
         assert_eq!((g.read("pids.max"), c.status()), (pids.clone(), "running".into()));
     }
+    // However it is written.
+    let named = json!({"memory": {"checkBeforeUpdate": true}, "unified": {"memory.max": "1M"}});
+    update_with(c, named).fails("rejecting memory limit");
+    assert_eq!((g.number("memory.max"), g.read("memory.high")), (200 * M, "max".into()));
     update_with(c, json!({"memory": {"limit": 100 * M, "checkBeforeUpdate": true}})).ok();
     assert_eq!(g.number("memory.max"), 100 * M);
+    c.down();
+}
+
+fn a_limit_on_swap_that_was_named_stays(c: &Case) {
+    let unified = json!({"memory.swap.max": (7 * M).to_string()});
+    let g = up(c, json!({"memory": {"limit": 32 * M, "swap": 80 * M}, "unified": unified}));
+    g.need(c, &["memory.swap.max"]);
+    for memory in ["50M", "90M", "-1"] {
+        update(c, &["--memory", memory]).ok();
+        assert_eq!(g.number("memory.swap.max"), 7 * M, "{memory}");
+    }
+    c.down();
+}
+
+/// As it is left by an update that was killed while it reclaimed.
+fn memory_high_is_set_back_when_an_update_was_killed(c: &Case) {
+    let g = up(c, json!({"memory": {"limit": 64 * M}}));
+    let note = c.state.join(crate::support::ID).join("memory.high");
+    fs::write(&note, "max").unwrap();
+    fs::write(g.0.join("memory.high"), (32 * M).to_string()).unwrap();
+    update(c, &["--memory", "48M"]).ok();
+    assert_eq!((g.number("memory.max"), g.read("memory.high")), (48 * M, "max".into()));
+    assert!(!note.exists());
     c.down();
 }
 

@@ -1,5 +1,6 @@
 //! The few calls to systemd's manager object (org.freedesktop.systemd1(5)) that are needed.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -14,8 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SERVICE: &str = "org.freedesktop.systemd1";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
-/// Jobs that ended before we knew which is ours: a busy systemd has some at the same time.
-const MOST_JOBS: usize = 1000;
+/// Jobs of our unit that ended before we knew which is ours. There is one at a time: it can only be
+/// among the last.
+const MOST_JOBS: usize = 16;
 
 /// The end of a call that did not succeed.
 #[derive(Debug)]
@@ -60,8 +62,11 @@ pub struct Manager {
     address: Address,
     /// Calls whose answers nobody waits for, unless they are errors.
     unattended: Vec<u32>,
-    /// Jobs that have ended: who says so, their object and result.
-    ended: Vec<(String, String, String)>,
+    /// The unit that is asked for.
+    unit: String,
+    /// Jobs of it that have ended, the latest first: who says so, their object and result. A busy
+    /// systemd tells of thousands of others meanwhile.
+    ended: VecDeque<(String, String, String)>,
     /// Who has answered last. On a bus anybody can send us a signal; the bus says who it was.
     systemd: String,
 }
@@ -74,9 +79,10 @@ impl Manager {
         for (address, bus) in instance.addresses() {
             match Connection::open(&address, deadline) {
                 Ok(connection) => {
-                    let (unattended, ended) = (Vec::new(), Vec::new());
+                    let (unattended, unit, ended) = (Vec::new(), String::new(), VecDeque::new());
                     let systemd = String::new();
-                    let mut manager = Manager { connection, address, unattended, ended, systemd };
+                    let mut manager =
+                        Manager { connection, address, unattended, unit, ended, systemd };
                     if bus {
                         manager.greet_bus();
                     }
@@ -120,8 +126,7 @@ impl Manager {
             list(properties),
             Value::Array("(sa(sv))".to_owned(), vec![]),
         ];
-        let job = self.ask("StartTransientUnit", arguments)?;
-        self.await_job(&job, name)
+        self.do_job(name, "StartTransientUnit", arguments)
     }
 
     /// Changes properties of a unit that runs, as long as it does.
@@ -136,8 +141,15 @@ impl Manager {
 
     /// Stops a unit, and waits until that is done.
     pub fn stop_unit(&mut self, name: &str) -> Result<(), Failure> {
-        let job = self.ask("StopUnit", vec![Value::str(name), Value::str("replace")])?;
-        self.await_job(&job, name)
+        self.do_job(name, "StopUnit", vec![Value::str(name), Value::str("replace")])
+    }
+
+    /// Makes a call that is answered with a job, and waits for the end of that.
+    fn do_job(&mut self, unit: &str, member: &str, arguments: Vec<Value>) -> Result<(), Failure> {
+        unit.clone_into(&mut self.unit);
+        self.ended.clear();
+        let job = self.ask(member, arguments)?;
+        self.await_job(&job, unit)
     }
 
     /// Lets systemd forget a unit that has failed.
@@ -232,10 +244,12 @@ impl Manager {
         })?;
         if message.kind == Some(Kind::Signal) && message.member == "JobRemoved" {
             // u id, o job, s unit, s result
-            if let [_, Value::Path(job), _, Value::Str(result)] = &message.arguments()[..]
-                && self.ended.len() < MOST_JOBS
+            if let [_, Value::Path(job), Value::Str(unit), Value::Str(result)] =
+                &message.arguments()[..]
+                && *unit == self.unit
             {
-                self.ended.push((message.sender.clone(), job.clone(), result.clone()));
+                self.ended.truncate(MOST_JOBS - 1);
+                self.ended.push_front((message.sender.clone(), job.clone(), result.clone()));
             }
         }
         Ok(message)

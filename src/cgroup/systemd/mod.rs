@@ -187,7 +187,9 @@ fn properties(
     for property in &plan.properties {
         set(&property.name, property.value.clone());
     }
-    for (name, value) in &translation.properties {
+    // A slice has no policy: there, memory.oom.group is a file only.
+    let known = |name: &str| !(unit.is_slice() && name == "OOMPolicy");
+    for (name, value) in translation.properties.iter().filter(|(name, _)| known(name)) {
         set(name, value.clone());
     }
     if let Some(pid) = init {
@@ -216,8 +218,15 @@ impl Driver for Systemd {
         let (mut manager, settings) = self.start(plan, None)?;
         let doing = format!("ask for the cgroup of {}", unit.name);
         let path = manager.cgroup_of_slice(&unit.name).map_err(|f| f.within(&doing))?;
+        drop(manager);
         let leaf = self.note(&path)?;
-        self.fill(&leaf, &settings, plan)?;
+        if let Err(error) = self.fill(&leaf, &settings, plan) {
+            // A slice stays when it is empty: nobody else would stop it.
+            if let Err(failed) = super::remove(&self.record) {
+                tracing::warn!("clean up: {failed}");
+            }
+            return Err(error);
+        }
         Ok(Placement::Into(leaf))
     }
 
@@ -228,12 +237,12 @@ impl Driver for Systemd {
 
     fn adopt(&mut self, plan: &CgroupPlan, init: i32) -> Result<()> {
         let (_, settings) = self.start(plan, Some(init))?;
-        let unit = &plan.unit()?.name;
+        let unit = plan.unit()?;
         // The kernel knows where the process is: no need to ask systemd.
         let membership = Membership::read_of(init)?;
         let path = membership.path().unwrap_or_default();
-        if path.rsplit('/').next() != Some(unit) {
-            return Err(Error::new(format!("make the unit {unit}"))
+        if path.rsplit('/').next() != Some(&*unit.directory()) {
+            return Err(Error::new(format!("make the unit {}", unit.name))
                 .detail(format!("systemd has left the first process in cgroup /{path}"))
                 .hint("another instance of systemd, or a process of its user, may be in the way"));
         }
@@ -308,5 +317,15 @@ mod tests {
         for name in ["Delegate", "Slice", "PIDs"] {
             assert_eq!(value(&all, name), None, "{name}");
         }
+        // OOMPolicy is one of services and scopes only.
+        let group = || Translation {
+            properties: vec![("OOMPolicy".to_owned(), Value::str("kill"))],
+            settings: vec![],
+        };
+        let all = properties(&plan(&unit, &[]), &unit, &group(), None);
+        assert_eq!(value(&all, "OOMPolicy"), None);
+        let scope = Unit { name: "a.scope".into(), ..unit };
+        let all = properties(&plan(&scope, &[]), &scope, &group(), None);
+        assert_eq!(value(&all, "OOMPolicy"), Some(Value::str("kill")));
     }
 }

@@ -2,6 +2,8 @@
 //! told: it writes its own idea of these files whenever it is reloaded.
 
 use crate::dbus::Value;
+use crate::plan::ranges;
+use crate::plan::resources::kernel::{self, CpuMax};
 use crate::plan::resources::{Otherwise, Setting};
 
 /// Settings in systemd's words.
@@ -20,9 +22,10 @@ const DEFAULT_PERIOD: u64 = 100_000;
 const SECOND: u64 = 1_000_000;
 /// systemd keeps a quota as a percentage: hundredths of a second in each second.
 const PERCENT: u64 = 10_000;
-/// Neither period nor quota is shorter, for the kernel: a millisecond.
-const SHORTEST: u64 = 1_000;
-const LONGEST_PERIOD: u64 = SECOND;
+/// Largest value of io.bfq.weight; that of the other weights is 10000.
+const MOST_BFQ: u64 = 1_000;
+/// Tasks that a kernel can have (PID_MAX_LIMIT).
+const MOST_TASKS: u64 = 4 << 20;
 /// Processors and memory nodes that a kernel can have.
 const MOST_IN_SET: usize = 8192;
 
@@ -36,24 +39,27 @@ mod since {
     pub const ZSWAP: u32 = 253;
 }
 
-/// Translates for a version of systemd. Later settings win over earlier ones.
+/// Translates for a version of systemd. Later settings win over earlier ones. What the kernel would
+/// refuse has no property: it is left to the kernel, which says so.
 pub fn translate(settings: &[Setting], version: u32) -> Translation {
     let mut found = Translation::default();
     let idle = version >= since::CPU_IDLE && is_idle(settings);
     for setting in settings {
         let (file, value) = (setting.file.as_str(), setting.value.trim());
-        let limit = |property| bytes(value).map(|value| (property, value));
+        let limit = |property| kernel::bytes(value).map(|value| (property, value));
+        // systemd refuses 0; one byte is no page either.
+        let some = |property| limit(property).map(|(property, value)| (property, value.max(1)));
         let known = match file {
-            "memory.max" => limit("MemoryMax").filter(|(_, value)| *value > 0),
-            "memory.high" => limit("MemoryHigh").filter(|(_, value)| *value > 0),
+            "memory.max" => some("MemoryMax"),
+            "memory.high" => some("MemoryHigh"),
             "memory.low" => limit("MemoryLow"),
             "memory.min" if version >= since::MEMORY_MIN => limit("MemoryMin"),
             "memory.swap.max" => limit("MemorySwapMax"),
             "memory.zswap.max" if version >= since::ZSWAP => limit("MemoryZSwapMax"),
-            "pids.max" => limit("TasksMax").filter(|(_, value)| *value > 0),
+            "pids.max" => tasks(value).map(|value| ("TasksMax", value)),
             // systemd has one property for both: an idle cgroup has no weight.
             "cpu.weight" | "cpu.idle" if idle => Some(("CPUWeight", 0)),
-            "cpu.weight" => weight(value).map(|value| ("CPUWeight", value)),
+            "cpu.weight" => number(value).filter(is_weight).map(|value| ("CPUWeight", value)),
             _ => None,
         };
         match (known, file) {
@@ -74,9 +80,10 @@ pub fn translate(settings: &[Setting], version: u32) -> Translation {
                 }
             }
             (None, "memory.oom.group") if version >= since::OOM_POLICY_OF_SCOPES => {
-                let policy = [("0", "continue"), ("1", "kill")];
-                if let Some((_, policy)) = policy.iter().find(|(number, _)| *number == value) {
-                    found.set("OOMPolicy", Value::str(*policy));
+                match kernel::integer(value) {
+                    Some(0) => found.set("OOMPolicy", Value::str("continue")),
+                    Some(1) => found.set("OOMPolicy", Value::str("kill")),
+                    _ => {}
                 }
             }
             _ => {}
@@ -97,29 +104,24 @@ impl Translation {
         }
     }
 
-    /// `QUOTA [PERIOD]` in microseconds; a quota of `max` is none.
+    /// `QUOTA [PERIOD]` in microseconds; a quota of `max` is none. The unit is new where there is no
+    /// period: an update writes out that in force.
     fn quota(&mut self, setting: &Setting, version: u32) {
-        let mut words = setting.value.split_ascii_whitespace();
-        let quota = words.next().and_then(number_or_max);
-        let period = words.next().map_or(Some(DEFAULT_PERIOD), |word| word.parse().ok());
-        let (Some(quota), Some(period)) = (quota, period.filter(|period| *period > 0)) else {
-            // Not a value: the kernel says so.
+        let Some(CpuMax { quota, period }) = kernel::cpu_max(&setting.value) else {
             return self.settings.push(setting.clone());
         };
+        let period = period.unwrap_or(DEFAULT_PERIOD);
         if version >= since::CPU_QUOTA_PERIOD {
             self.set("CPUQuotaPeriodUSec", Value::U64(period));
         }
-        if quota == INFINITY {
+        if quota == kernel::MAX {
             self.set("CPUQuotaPerSecUSec", Value::U64(INFINITY));
             return self.settings.push(setting.clone());
         }
         let a_second = quota.saturating_mul(SECOND).div_ceil(period);
         let a_second = a_second.div_ceil(PERCENT).saturating_mul(PERCENT);
         self.set("CPUQuotaPerSecUSec", Value::U64(a_second));
-        // What systemd makes of the two: cgroup_cpu_adjust_period in its cgroup.c.
-        let shortest = SHORTEST.max(SHORTEST * SECOND / a_second.max(1));
-        let period = period.max(shortest).min(LONGEST_PERIOD);
-        let quota = (a_second.saturating_mul(period) / SECOND).max(SHORTEST);
+        let quota = a_second.saturating_mul(period) / SECOND;
         self.settings.push(Setting { value: format!("{quota} {period}"), ..setting.clone() });
     }
 
@@ -127,60 +129,54 @@ impl Translation {
     /// only. systemd writes both, and converts in another way than the plan does: io.weight,
     /// which most machines have, is the same with and without systemd.
     fn io_weight(&mut self, setting: &Setting) {
+        self.settings.push(setting.clone());
         let value = setting.value.trim();
-        let value = value.strip_prefix("default ").unwrap_or(value);
-        let Some(number) = weight(value) else {
-            // For one device.
-            return self.settings.push(setting.clone());
+        let decimal = |text: &str| text.parse().ok();
+        let number = match (value.strip_prefix("default "), setting.file.as_str()) {
+            (Some(value), _) => decimal(value.trim()),
+            (None, "io.bfq.weight") => number(value),
+            (None, _) => decimal(value),
+        };
+        let most = if setting.file == "io.bfq.weight" { MOST_BFQ } else { u64::MAX };
+        // Otherwise it is for one device, or none at all.
+        let Some(number) = number.filter(|number| is_weight(number) && *number <= most) else {
+            return;
         };
         let io = match &setting.otherwise {
-            Otherwise::Write { file, value } if file == "io.weight" => weight(value),
+            Otherwise::Write { file, value } if file == "io.weight" => decimal(value),
             _ => None,
         };
         self.set("IOWeight", Value::U64(io.unwrap_or(number)));
-        self.settings.push(setting.clone());
     }
 }
 
 fn is_idle(settings: &[Setting]) -> bool {
     let idle = settings.iter().rfind(|setting| setting.file == "cpu.idle");
-    idle.is_some_and(|setting| setting.value.trim() == "1")
+    idle.is_some_and(|setting| kernel::integer(&setting.value) == Some(1))
 }
 
-fn number_or_max(text: &str) -> Option<u64> {
-    if text == "max" { Some(INFINITY) } else { text.parse().ok() }
+fn number(text: &str) -> Option<u64> {
+    kernel::integer(text)?.try_into().ok()
 }
 
-fn weight(text: &str) -> Option<u64> {
-    text.parse().ok().filter(|weight| (1..=10_000).contains(weight))
+fn is_weight(number: &u64) -> bool {
+    (1..=10_000).contains(number)
 }
 
-/// A limit as the kernel reads it (memparse in lib/cmdline.c), in decimal.
-fn bytes(text: &str) -> Option<u64> {
-    let shift = match text.as_bytes().last()?.to_ascii_uppercase() {
-        b'K' => 10,
-        b'M' => 20,
-        b'G' => 30,
-        b'T' => 40,
-        _ => return number_or_max(text),
-    };
-    let number: u64 = text[..text.len() - 1].parse().ok()?;
-    number.checked_mul(1 << shift)
-}
-
-/// `0-3,7`, as bits: the lowest processor is the lowest bit of the first byte. Not the form
-/// with strides, `0-15:2/4`.
-fn bit_set(text: &str) -> Option<Value> {
-    let mut bytes: Vec<u8> = Vec::new();
-    for range in text.split([',', ' ']).filter(|range| !range.is_empty()) {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
-        if first > last || last >= MOST_IN_SET {
-            return None;
-        }
-        bytes.resize(bytes.len().max(last / 8 + 1), 0);
-        (first..=last).for_each(|bit| bytes[bit / 8] |= 1 << (bit % 8));
+/// systemd knows no limit of 0.
+fn tasks(text: &str) -> Option<u64> {
+    match text {
+        "max" => Some(INFINITY),
+        text => number(text).filter(|tasks| (1..=MOST_TASKS).contains(tasks)),
     }
+}
+
+/// The lowest processor is the lowest bit of the first byte.
+fn bit_set(text: &str) -> Option<Value> {
+    let words = ranges::kernel_list(text, MOST_IN_SET)?;
+    let mut bytes: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
+    let length = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    bytes.truncate(length);
     Some(Value::Array("y".to_owned(), bytes.into_iter().map(Value::Byte).collect()))
 }
 
@@ -221,7 +217,16 @@ mod tests {
             ("memory.min", "4096", number("MemoryMin", 4096)),
             ("memory.swap.max", "0", number("MemorySwapMax", 0)),
             ("memory.zswap.max", "1g", number("MemoryZSwapMax", 1 << 30)),
+            ("memory.max", "0x10", number("MemoryMax", 16)),
+            ("memory.low", "010", number("MemoryLow", 8)),
+            ("memory.high", "1P", number("MemoryHigh", 1 << 50)),
+            ("memory.max", "0", number("MemoryMax", 1)),
+            ("memory.swap.max", "max", number("MemorySwapMax", INFINITY)),
             ("pids.max", "42", number("TasksMax", 42)),
+            ("pids.max", "0x2a", number("TasksMax", 42)),
+            ("pids.max", "max", number("TasksMax", INFINITY)),
+            ("cpu.weight", "0117", number("CPUWeight", 79)),
+            ("io.bfq.weight", "0x32", number("IOWeight", 50)),
             ("cpu.weight", "79", number("CPUWeight", 79)),
             ("io.weight", "default 200", number("IOWeight", 200)),
             ("io.bfq.weight", "50", number("IOWeight", 50)),
@@ -235,13 +240,21 @@ mod tests {
     #[test]
     fn what_has_no_property_is_left_to_the_files() {
         for (file, value) in [
-            ("memory.max", "0"),
             ("memory.max", "1x"),
+            ("memory.max", "08"),
             ("pids.max", "0"),
+            ("pids.max", "4194305"),
+            ("pids.max", "1K"),
+            ("io.weight", "0x32"),
+            ("io.bfq.weight", "1001"),
             ("cpu.weight", "10001"),
             ("cpu.max", "some"),
+            // The kernel takes none of these: systemd would make something of them.
+            ("cpu.max", "0 100000"),
+            ("cpu.max", "100 10000"),
+            ("cpu.max", "5000 2000000"),
             ("cpu.max.burst", "1000"),
-            ("cpuset.cpus", "0-15:2/4"),
+            ("cpuset.cpus", "0-15:5/4"),
             ("cpuset.cpus", "100000"),
             ("io.max", "8:0 rbps=1048576"),
             ("io.bfq.weight", "8:0 200"),
@@ -275,8 +288,6 @@ mod tests {
             ("12345 100000", 130_000, 100_000, "13000 100000"),
             ("150000 50000", 3_000_000, 50_000, "150000 50000"),
             ("1000 1000000", 10_000, 1_000_000, "10000 1000000"),
-            // 1 % of 10 ms is less than the kernel takes, so systemd makes the period longer.
-            ("100 10000", 10_000, 10_000, "1000 100000"),
             ("max 20000", INFINITY, 20_000, "max 20000"),
         ] {
             let (properties, files) = translated(&[("cpu.max", value)], NEW);
@@ -294,6 +305,8 @@ mod tests {
         assert_eq!(translated(&list, NEW), (idle, vec!["cpu.idle=1".to_owned()]));
         let both = ["cpu.weight=50", "cpu.idle=1"].map(str::to_owned).to_vec();
         assert_eq!(translated(&list, 251), (vec![number("CPUWeight", 50)], both));
+        let list = [("cpu.weight", "50"), ("cpu.idle", "0x1")];
+        assert_eq!(translated(&list, NEW).0, [number("CPUWeight", 0)]);
     }
 
     #[test]
@@ -313,6 +326,10 @@ mod tests {
         assert_eq!(set("0"), [1]);
         assert_eq!(set("0-3,7"), [0b1000_1111]);
         assert_eq!(set("9, 1"), [2, 2]);
+        assert_eq!(set("0-15:2/4"), [0x33, 0x33]);
+        // A long list keeps its last processor.
+        let long: Vec<_> = (0..4096).step_by(2).map(|cpu: i32| cpu.to_string()).collect();
+        assert_eq!(set(&long.join(",")), vec![0x55; 512]);
         let (properties, _) = translated(&[("cpuset.mems", "0")], NEW);
         assert_eq!(properties[0].0, "AllowedMemoryNodes");
     }

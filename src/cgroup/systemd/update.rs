@@ -4,14 +4,14 @@
 use nix::errno::Errno;
 
 use super::UnitRecord;
-use super::manager::Manager;
+use super::manager::{Failure, Manager};
 use super::translate::translate;
 use crate::cgroup::update::{Applied, apply};
 use crate::cgroup::{Cgroup, files};
 use crate::dbus::Value;
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use crate::plan::resources::update::Change;
-use crate::plan::resources::{Otherwise, Setting};
+use crate::plan::resources::{Otherwise, Setting, block_io};
 
 /// Changes the limits of a container: all of them, in the kernel and in systemd, or none.
 pub fn update<'a>(
@@ -25,33 +25,78 @@ pub fn update<'a>(
     let applied = apply(cgroup, &change)?;
     match tell(unit, cgroup, &change.settings) {
         Ok(()) => Ok(applied.with_unit(unit, change.settings)),
-        Err(error) => {
+        Err(Untold { error, knows }) => {
+            // Who may know of it has to be told what is in force again.
+            let applied = if knows { applied.with_unit(unit, change.settings) } else { applied };
             applied.take_back();
             Err(error)
         }
     }
 }
 
-/// Tells systemd what the kernel has now in the files of these settings.
-pub fn tell(unit: &UnitRecord, cgroup: &Cgroup, settings: &[Setting]) -> Result<()> {
-    let mut now: Vec<Setting> = Vec::new();
-    for setting in settings {
-        for file in files_of(setting) {
-            if let Some(value) = in_force(cgroup, file)? {
-                now.push(Setting { file: file.to_owned(), value, ..setting.clone() });
-            }
-        }
+/// systemd could not be told.
+#[derive(Debug)]
+pub struct Untold {
+    /// Why.
+    pub error: Error,
+    /// It may have taken the values all the same.
+    knows: bool,
+}
+
+impl Untold {
+    fn knows_nothing(error: Error) -> Self {
+        Untold { error, knows: false }
     }
+
+    fn knows(error: Error) -> Self {
+        Untold { error, knows: true }
+    }
+}
+
+/// Tells systemd what the kernel has now in the files of these settings.
+pub fn tell(unit: &UnitRecord, cgroup: &Cgroup, settings: &[Setting]) -> Result<(), Untold> {
+    let now = now(cgroup, settings).map_err(Untold::knows_nothing)?;
     let known = properties(&now, u32::MAX);
     if known.is_empty() {
         return Ok(());
     }
-    let group = in_force(cgroup, OOM_GROUP)?;
+    let group = in_force(cgroup, OOM_GROUP).map_err(Untold::knows_nothing)?;
     set(unit, &now, &known)?;
-    for Setting { file, value, .. } in &now {
-        put_back(cgroup, file, value)?;
+    let files = now.iter().map(|setting| (setting.file.as_str(), &setting.value));
+    let group = group.iter().map(|value| (OOM_GROUP, value));
+    files
+        .chain(group)
+        .try_for_each(|(file, value)| put_back(cgroup, file, value))
+        .map_err(Untold::knows)
+}
+
+/// The settings as they are in force.
+fn now(cgroup: &Cgroup, settings: &[Setting]) -> Result<Vec<Setting>> {
+    let mut now: Vec<Setting> = Vec::new();
+    for setting in settings {
+        for file in files_of(setting) {
+            let Some(value) = in_force(cgroup, file)? else { continue };
+            let otherwise = in_other_words(cgroup, file)?;
+            now.push(Setting { file: file.to_owned(), value, otherwise, ..setting.clone() });
+        }
     }
-    group.map_or(Ok(()), |value| put_back(cgroup, OOM_GROUP, &value))
+    Ok(now)
+}
+
+/// The weight for BFQ as io.weight would have it, which is what systemd is told of both.
+fn in_other_words(cgroup: &Cgroup, file: &str) -> Result<Otherwise> {
+    if !matches!(file, "io.bfq.weight" | "io.weight") {
+        return Ok(Otherwise::Fail);
+    }
+    let weight = in_force(cgroup, "io.bfq.weight")?;
+    let weight = weight.and_then(|line| line.trim_start_matches("default ").parse().ok());
+    Ok(match weight {
+        Some(weight) => {
+            let value = block_io::scaled(weight).to_string();
+            Otherwise::Write { file: "io.weight".to_owned(), value }
+        }
+        None => Otherwise::Fail,
+    })
 }
 
 /// With any property systemd also writes this one, after a policy that was set when the unit
@@ -71,23 +116,27 @@ fn put_back(cgroup: &Cgroup, file: &str, value: &str) -> Result<()> {
     }
 }
 
-fn set(unit: &UnitRecord, now: &[Setting], known: &[(String, Value)]) -> Result<()> {
+fn set(unit: &UnitRecord, now: &[Setting], known: &[(String, Value)]) -> Result<(), Untold> {
     let doing = format!("set properties of the unit {}", unit.name);
-    let mut manager = Manager::connect(unit.instance)?;
-    match manager.set_properties(&unit.name, known) {
-        Err(failure) if failure.is("PropertyReadOnly") => {
-            let version = manager.version().map_err(|failure| failure.within(&doing))?;
-            manager.set_properties(&unit.name, &properties(now, version))
+    let mut manager = Manager::connect(unit.instance).map_err(Untold::knows_nothing)?;
+    let mut answer = manager.set_properties(&unit.name, known);
+    if answer.as_ref().is_err_and(|failure| failure.is("PropertyReadOnly")) {
+        answer = manager
+            .version()
+            .and_then(|version| manager.set_properties(&unit.name, &properties(now, version)));
+    }
+    match answer {
+        Ok(()) => {}
+        // A limit that was too low has ended the container, and with it the unit.
+        Err(failure) if failure.is("NoSuchUnit") => return Ok(()),
+        // It sets all properties or none.
+        Err(failure @ Failure::Refused(..)) => {
+            return Err(Untold::knows_nothing(failure.within(&doing)));
         }
-        answer => answer,
+        Err(failure) => return Err(Untold::knows(failure.within(&doing))),
     }
     // systemd answers before it writes to the cgroup, and answers the next question after that.
-    .and_then(|()| manager.version().map(drop))
-    .or_else(|failure| match failure {
-        // A limit that was too low has ended the container, and with it the unit.
-        failure if failure.is("NoSuchUnit") => Ok(()),
-        failure => Err(failure.within(&doing)),
-    })
+    manager.version().map(drop).map_err(|failure| Untold::knows(failure.within(&doing)))
 }
 
 /// Those that systemd lets be changed while the unit runs.
@@ -109,7 +158,7 @@ fn files_of(setting: &Setting) -> Vec<&str> {
 
 /// The value for the cgroup as a whole, which comes above those of single devices.
 fn in_force(cgroup: &Cgroup, file: &str) -> Result<Option<String>> {
-    match files::read_short(cgroup.dir(), file) {
+    match files::read(cgroup.dir(), file) {
         // There is no such file, no such cgroup any more, or it cannot be read.
         Err(Errno::ENOENT | Errno::ENODEV | Errno::EACCES | Errno::EINVAL | Errno::EOPNOTSUPP) => {
             Ok(None)
@@ -117,5 +166,51 @@ fn in_force(cgroup: &Cgroup, file: &str) -> Result<Option<String>> {
         other => other
             .map(|text| Some(text.lines().next().unwrap_or_default().to_owned()))
             .doing(|| format!("read {file} of cgroup /{}", cgroup.path())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::plan::field::Field;
+
+    fn setting(file: &str, value: &str, otherwise: Otherwise) -> Setting {
+        let (controller, file, value) = ("x".to_owned(), file.to_owned(), value.to_owned());
+        Setting { controller, file, value, otherwise, field: Field::root() }
+    }
+
+    fn told(files: &[(&str, &str)], settings: &[Setting]) -> Vec<(String, Value)> {
+        let name = format!("rt-told-{}-{}", std::process::id(), files[0].1.len());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).expect("mkdir");
+        files.iter().for_each(|(file, text)| fs::write(path.join(file), text).expect("write"));
+        let now = now(&Cgroup::pretended(&path), settings).expect("read");
+        fs::remove_dir_all(path).expect("removed");
+        properties(&now, u32::MAX)
+    }
+
+    /// It is the value in force that is told, also where another was asked for.
+    #[test]
+    fn systemd_is_told_what_is_in_force() {
+        let io = || Otherwise::Write { file: "io.weight".to_owned(), value: "7475".to_owned() };
+        let weight = |value| vec![("IOWeight".to_owned(), Value::U64(value))];
+        let asked = [setting("io.bfq.weight", "750", io())];
+        assert_eq!(told(&[("io.weight", "default 100\n8:0 5\n")], &asked), weight(100));
+        let both = [("io.weight", "default 100\n"), ("io.bfq.weight", "default 500\n")];
+        assert_eq!(told(&both, &asked), weight(block_io::scaled(500)));
+        assert_eq!(told(&both[1..], &asked), weight(block_io::scaled(500)));
+    }
+
+    #[test]
+    fn a_long_list_of_processors_is_told_to_its_end() {
+        let list: Vec<_> = (0..1000).step_by(2).map(|cpu: i32| cpu.to_string()).collect();
+        let list = list.join(",");
+        assert!(list.len() > 1024);
+        let told = told(&[("cpuset.cpus", &list)], &[setting("cpuset.cpus", "0", Otherwise::Fail)]);
+        let [(name, Value::Array(_, bytes))] = &told[..] else { panic!("{told:?}") };
+        assert_eq!((name.as_str(), bytes.len()), ("AllowedCPUs", 125));
+        assert!(bytes.iter().all(|byte| *byte == Value::Byte(0x55)));
     }
 }

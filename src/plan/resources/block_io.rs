@@ -52,11 +52,14 @@ fn weight(
     if !(10..=1000).contains(&weight) {
         return findings.refuse_value(&at, weight, "must be from 10 to 1000");
     }
-    // BFQ has the range of the field; the controller's own file has 1 to 10000.
-    let scaled = 1 + (u32::from(weight) - 10) * 9_999 / 990;
-    let otherwise =
-        Otherwise::Write { file: "io.weight".to_owned(), value: format!("{device}{scaled}") };
+    let value = format!("{device}{}", scaled(weight.into()));
+    let otherwise = Otherwise::Write { file: "io.weight".to_owned(), value };
     settings.add_or("io.bfq.weight", format!("{device}{weight}"), otherwise, &at);
+}
+
+/// BFQ has the range of the field, 10 to 1000; io.weight has 1 to 10000.
+pub fn scaled(weight: u64) -> u64 {
+    1 + weight.saturating_sub(10) * 9_999 / 990
 }
 
 fn throttle(

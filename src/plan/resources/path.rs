@@ -33,9 +33,6 @@ pub(super) fn plan(asked: Option<&Path>, id: &str, findings: &mut Findings) -> C
     if text.chars().any(char::is_control) {
         refuse("must not hold control characters");
     }
-    if !text.contains('/') && text.matches(':').count() == 2 {
-        refuse("has the form slice:prefix:name, which needs --systemd-cgroup");
-    }
     let mut names = Vec::new();
     for component in asked.components() {
         match component {
@@ -56,6 +53,17 @@ pub(super) fn plan(asked: Option<&Path>, id: &str, findings: &mut Findings) -> C
     if path.len() > LONGEST {
         refuse("is too long");
     }
+    // An engine that was told to use systemd, with a runtime that was not: runc takes the text for a
+    // name, and whole nodes depend on it.
+    if !text.contains('/') && text.matches(':').count() == 2 {
+        findings.notice(
+            &field,
+            format!(
+                "{text:?} has the form slice:prefix:name, and is taken for the name of a directory: \
+                 without --systemd-cgroup (in containerd: SystemdCgroup = true) no unit is made"
+            ),
+        );
+    }
     if asked.is_absolute() { CgroupPath::Absolute(path) } else { CgroupPath::Relative(path) }
 }
 
@@ -67,6 +75,23 @@ mod tests {
         let mut findings = Findings::default();
         let path = plan(Some(Path::new(path)), "web1", &mut findings);
         (path, findings.violations.iter().map(|v| v.reason.clone()).collect())
+    }
+
+    #[test]
+    fn the_form_of_a_unit_is_a_name_and_a_warning() {
+        for asked in ["kubepods.slice:cri-containerd:abc", ":rt:abc", "::"] {
+            let mut findings = Findings::default();
+            let path = plan(Some(Path::new(asked)), "web1", &mut findings);
+            assert_eq!(path, CgroupPath::Relative(asked.to_owned()));
+            assert!(findings.violations.is_empty(), "{asked}");
+            assert_eq!(findings.notices.len(), 1, "{asked}");
+            assert!(findings.notices[0].contains("SystemdCgroup = true"), "{asked}");
+        }
+        for asked in ["/a:b:c", "a:b", "a:b:c:d", "a:b:c/d"] {
+            let mut findings = Findings::default();
+            plan(Some(Path::new(asked)), "web1", &mut findings);
+            assert!(findings.notices.is_empty(), "{asked}");
+        }
     }
 
     #[test]
@@ -94,8 +119,6 @@ mod tests {
             ("./.", "below the root"),
             ("a\nb", "control"),
             ("a\0b", "control"),
-            ("system.slice:docker:abc", "--systemd-cgroup"),
-            (":rt:abc", "--systemd-cgroup"),
             (&format!("/{}", "x".repeat(256)), "255"),
             (&"/abcdefg".repeat(600), "too long"),
         ] {

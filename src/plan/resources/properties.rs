@@ -114,6 +114,15 @@ pub(in crate::plan) fn plan(
     let mut properties: Vec<Property> = Vec::new();
     for (name, key, text) in asked {
         let field = Field::of("annotations").key(key.clone());
+        // It is what a scope has anyway; a slice cannot be delegated.
+        if name == "Delegate" {
+            if gvariant::parse(text, Some("b")) != Ok(Value::Bool(true)) {
+                let reason =
+                    "can only be true: what is below the container's unit is not systemd's";
+                findings.refuse_value(&field, text, reason);
+            }
+            continue;
+        }
         match read(name, text) {
             Ok((name, _)) if properties.iter().any(|known| known.name == name) => {
                 findings.refuse(&field, format!("{name} is set by another annotation too"));
@@ -222,11 +231,23 @@ mod tests {
     }
 
     #[test]
+    fn a_scope_is_delegated_and_may_be_said_to_be() {
+        for text in ["true", "boolean true", " true "] {
+            assert_eq!(planned(&[("Delegate", text)]), (vec![], vec![]), "{text}");
+        }
+        for text in ["false", "'yes'", "1", ""] {
+            let (properties, refused) = planned(&[("Delegate", text)]);
+            assert!(properties.is_empty(), "{text}");
+            assert!(refused[0].contains("can only be true"), "{text}: {refused:?}");
+        }
+    }
+
+    #[test]
     fn what_is_not_ours_to_hand_on_is_refused() {
         for name in [
             "ExecStartPost",
             "Slice",
-            "Delegate",
+            "DelegateControllers",
             "PIDs",
             "Wants",
             "Requires",

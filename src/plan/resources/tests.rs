@@ -29,6 +29,10 @@ fn values_become_files_in_a_working_order() {
         (r#"{"memory":{"swap":-1}}"#, &["memory.swap.max=max"]),
         // What Docker and Podman send without being asked.
         (r#"{"memory":{"limit":0,"swap":0,"kernel":0,"kernelTCP":-1,"swappiness":18446744073709551615,"disableOOMKiller":false,"useHierarchy":true,"checkBeforeUpdate":false}}"#, &[]),
+        // What tools send on that make a container anew.
+        (r#"{"memory":{"swappiness":0}}"#, &[]),
+        (r#"{"memory":{"swappiness":60,"useHierarchy":false}}"#, &[]),
+        (r#"{"memory":{"limit":-1,"swap":99}}"#, &["memory.max=max", "memory.swap.max=99"]),
         (r#"{"cpu":{"shares":0,"quota":0,"period":0,"cpus":"","mems":"","realtimeRuntime":0,"realtimePeriod":0}}"#, &[]),
         (r#"{"cpu":{"shares":1024}}"#, &["cpu.weight=100"]),
         (r#"{"cpu":{"shares":512,"idle":1}}"#, &["cpu.weight=59", "cpu.idle=1"]),
@@ -47,6 +51,8 @@ fn values_become_files_in_a_working_order() {
         (r#"{"hugepageLimits":[{"pageSize":"2MB","limit":4096}]}"#, &["hugetlb.2MB.max=4096", "hugetlb.2MB.rsvd.max=4096"]),
         (r#"{"rdma":{"mlx5_1":{"hcaHandles":3},"mlx4_0":{"hcaHandles":1,"hcaObjects":2},"none":{}}}"#, &["rdma.max=mlx4_0 hca_handle=1 hca_object=2", "rdma.max=mlx5_1 hca_handle=3"]),
         (r#"{"network":{"classID":0,"priorities":[]}}"#, &[]),
+        (r#"{"unified":{"pids.max":"0x0"}}"#, &["pids.max=1"]),
+        (r#"{"unified":{"cpu.idle":"1","cpu.weight":"8"}}"#, &["cpu.weight=8", "cpu.idle=1"]),
         (r#"{"unified":{"pids.max":"5","memory.high":"1G","io.max":"8:0 rbps=1"},"pids":{"limit":3}}"#, &["pids.max=3", "io.max=8:0 rbps=1", "memory.high=1G", "pids.max=5"]),
     ];
     for (resources, expected) in table {
@@ -61,13 +67,11 @@ fn what_cannot_be_applied_is_refused_by_name() {
         (r#"{"memory":{"limit":100,"swap":99}}"#, "memory.swap"),
         (r#"{"memory":{"limit":100,"swap":-2}}"#, "memory.swap"),
         (r#"{"memory":{"swap":99}}"#, "memory.swap"),
-        (r#"{"memory":{"limit":-1,"swap":99}}"#, "memory.swap"),
+        (r#"{"memory":{"limit":-1,"swap":-2}}"#, "memory.swap"),
         (r#"{"memory":{"reservation":-5}}"#, "memory.reservation"),
         (r#"{"memory":{"kernel":1024}}"#, "memory.kernel"),
         (r#"{"memory":{"kernelTCP":1024}}"#, "memory.kernelTCP"),
-        (r#"{"memory":{"swappiness":60}}"#, "memory.swappiness"),
         (r#"{"memory":{"disableOOMKiller":true}}"#, "memory.disableOOMKiller"),
-        (r#"{"memory":{"useHierarchy":false}}"#, "memory.useHierarchy"),
         (r#"{"cpu":{"period":1}}"#, "cpu.period"),
         (r#"{"cpu":{"quota":-2}}"#, "cpu.quota"),
         (r#"{"cpu":{"quota":5000,"burst":5001}}"#, "cpu.burst"),
@@ -102,6 +106,55 @@ fn what_cannot_be_applied_is_refused_by_name() {
         (r#"{"unified":{"memory.max":""}}"#, "unified[\"memory.max\"]"),
     ] {
         assert_eq!(planned(resources).1, [field], "{resources}");
+    }
+}
+
+/// What cgroup v2 does not have and what limits nothing is told, and the container starts.
+#[test]
+fn what_is_ignored_is_told() {
+    for (resources, notice) in [
+        (r#"{"memory":{"swappiness":60}}"#, "memory.swappiness: 60 is ignored"),
+        (r#"{"memory":{"swappiness":0}}"#, "memory.swappiness: 0 is ignored"),
+        (r#"{"memory":{"useHierarchy":false}}"#, "memory.useHierarchy: false is ignored"),
+    ] {
+        let given: LinuxResources = serde_json::from_str(resources).expect("resources");
+        let mut findings = Findings::default();
+        settings(&given, &Field::root(), &mut findings);
+        assert!(findings.violations.is_empty(), "{resources}");
+        assert_eq!(findings.notices.len(), 1, "{resources}");
+        assert!(findings.notices[0].starts_with(notice), "{:?}", findings.notices);
+    }
+}
+
+/// No limit needs no controller: a hybrid host has the controllers of v1 elsewhere.
+#[test]
+fn what_limits_nothing_may_be_without_its_file() {
+    for resources in [
+        r#"{"cpu":{"quota":-1}}"#,
+        r#"{"cpu":{"period":20000}}"#,
+        r#"{"cpu":{"idle":0}}"#,
+        r#"{"cpu":{"burst":0}}"#,
+        r#"{"memory":{"limit":-1}}"#,
+        r#"{"memory":{"swap":-1}}"#,
+        r#"{"pids":{"limit":-1}}"#,
+    ] {
+        let (settings, _) = planned(resources);
+        assert!(!settings.is_empty(), "{resources}");
+        for setting in settings {
+            assert_eq!(setting.otherwise, Otherwise::Skip, "{resources}: {}", setting.file);
+        }
+    }
+    for resources in [
+        r#"{"cpu":{"quota":5000}}"#,
+        r#"{"cpu":{"idle":1}}"#,
+        r#"{"cpu":{"quota":5000,"burst":1000}}"#,
+        r#"{"memory":{"limit":1}}"#,
+        r#"{"memory":{"reservation":-1}}"#,
+        r#"{"pids":{"limit":0}}"#,
+    ] {
+        let (settings, _) = planned(resources);
+        let all = settings.iter().all(|setting| setting.otherwise == Otherwise::Fail);
+        assert!(all && !settings.is_empty(), "{resources}");
     }
 }
 

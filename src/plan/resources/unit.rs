@@ -1,5 +1,6 @@
 //! `linux.cgroupsPath` for the systemd driver, `slice:prefix:name`: which unit.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use crate::host::systemd::Instance;
@@ -24,13 +25,32 @@ impl Unit {
 
     /// Its cgroup below that of the instance of systemd: `a.slice/a-b.slice/p-n.scope`.
     pub fn cgroup(&self) -> String {
-        let (mut path, mut slice) = (self.name.clone(), self.slice.clone());
+        let (mut path, mut slice) = (self.directory().into_owned(), self.slice.clone());
         while slice != ROOT_SLICE {
-            path = format!("{slice}/{path}");
+            path = format!("{}/{path}", directory(&slice));
             slice = parent(&slice);
         }
         path
     }
+
+    /// The name of its cgroup.
+    pub fn directory(&self) -> Cow<'_, str> {
+        directory(&self.name)
+    }
+}
+
+/// Controllers by which systemd decides what could be one of the kernel's files.
+const CONTROLLERS: &[&str] =
+    &["cpu", "cpuacct", "cpuset", "io", "blkio", "memory", "devices", "pids"];
+
+/// A name that could be that of a file of a cgroup has `_` in front of it, and so one that begins
+/// with that (cg_needs_escape in systemd's cgroup-util.c).
+fn directory(unit: &str) -> Cow<'_, str> {
+    let of_the_kernel =
+        |prefix: &&str| unit.strip_prefix(*prefix).is_some_and(|rest| rest.starts_with('.'));
+    let is_escaped =
+        unit.starts_with(['_', '.']) || CONTROLLERS.iter().chain(&["cgroup"]).any(of_the_kernel);
+    if is_escaped { format!("_{unit}").into() } else { unit.into() }
 }
 
 const SLICE: &str = ".slice";
@@ -131,6 +151,13 @@ mod tests {
             ("p-n.scope", "a-b-c.slice", "a.slice/a-b.slice/a-b-c.slice/p-n.scope"),
             ("p-n.scope", ROOT_SLICE, "p-n.scope"),
             ("a-b.slice", "a.slice", "a.slice/a-b.slice"),
+            // As systemd escapes what could be a file of the kernel.
+            ("_x-n.scope", "system.slice", "system.slice/__x-n.scope"),
+            ("memory.x-n.scope", "-.slice", "_memory.x-n.scope"),
+            ("cgroup.x-n.scope", "-.slice", "_cgroup.x-n.scope"),
+            ("memory-n.scope", "-.slice", "memory-n.scope"),
+            ("memoryx.y-n.scope", "-.slice", "memoryx.y-n.scope"),
+            ("p-n.scope", "pids.a-b.slice", "_pids.a.slice/_pids.a-b.slice/p-n.scope"),
         ] {
             let unit = Unit { name: name.to_owned(), slice: slice.to_owned() };
             assert_eq!(unit.cgroup(), path);

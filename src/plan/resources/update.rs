@@ -2,17 +2,14 @@
 //! what is in force, since one file may hold several values, and put into an order in which
 //! the kernel takes it whether values grow or shrink.
 
-use std::collections::HashMap;
-use std::hash::Hash;
+mod merge;
 
-use oci_spec::runtime::{
-    LinuxBlockIo, LinuxCpu, LinuxHugepageLimit, LinuxMemory, LinuxResources, LinuxThrottleDevice,
-    LinuxWeightDevice,
-};
+use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 
-use super::{DeviceRule, Setting, device_rules, settings};
+use super::{DeviceRule, Otherwise, Setting, device_rules, kernel, settings, weight_of_shares};
 use crate::plan::field::Field;
 use crate::plan::findings::Findings;
+pub use merge::merge;
 
 /// What is to be changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,11 +30,13 @@ impl Change {
     }
 }
 
-/// What the memory in use is compared with.
+/// What the memory in use is compared with, beside the new limit on memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Check {
     /// The new limit on memory and swap together, in bytes.
     pub with_swap: Option<u64>,
+    /// The new limit on swap alone.
+    pub swap: Option<u64>,
 }
 
 /// What the kernel has now, as far as other values depend on it.
@@ -49,6 +48,8 @@ pub struct CpuNow {
     pub period: u64,
     /// Microseconds.
     pub burst: u64,
+    /// Its weight, unless it is idle.
+    pub weight: Option<u64>,
     /// The cgroup only gets what nobody else wants.
     pub idle: bool,
 }
@@ -56,7 +57,7 @@ pub struct CpuNow {
 impl Default for CpuNow {
     /// A new cgroup.
     fn default() -> Self {
-        CpuNow { quota: -1, period: 100_000, burst: 0, idle: false }
+        CpuNow { quota: -1, period: 100_000, burst: 0, weight: None, idle: false }
     }
 }
 
@@ -75,66 +76,166 @@ pub fn plan(
     let complete = complete(old, given, now);
     let root = Field::root();
     let mut settings = settings(&complete, &root, findings);
-    let limit_given =
-        given.memory().as_ref().and_then(LinuxMemory::limit).is_some_and(|limit| limit != 0);
-    if !limit_given {
-        // Only there to compute what remains for swap.
-        let limit = root.key("memory").key("limit");
-        settings.retain(|setting| setting.file != "memory.max" || setting.field != limit);
-    }
-    weigh(&mut settings, given, now, findings);
+    // What was only completed is there to compute another value from it, and never replaces what
+    // was set by the name of its file.
+    settings.retain(|setting| {
+        let file = setting.file.as_str();
+        !is_completed(setting, given)
+            || !(matches!(file, "memory.max" | "cpu.max") || named(old, file).is_some())
+    });
+    keep_period(&mut settings, old, now);
+    weigh(&mut settings, old, given, now, findings);
     settings.sort_by_key(|setting| rank(setting, now));
-    let check = complete
-        .memory()
-        .as_ref()
-        .filter(|memory| memory.check_before_update() == Some(true) && given.memory().is_some());
+    // A limit that another replaces at once could kill for nothing.
+    let last = settings.iter().rposition(|setting| setting.file == "memory.max");
+    let mut place = 0..;
+    settings.retain(|setting| {
+        let here = place.next();
+        setting.file != "memory.max" || here == last
+    });
     let devices = given.devices().as_ref().filter(|rules| old.devices().as_ref() != Some(*rules));
     Change {
+        check: check(old, &complete, given, &settings),
         settings,
         devices: devices.map(|rules| device_rules::plan(rules, &root.key("devices"), findings)),
-        check: check.map(|memory| Check {
-            with_swap: memory.swap().and_then(|swap| u64::try_from(swap).ok()).filter(|s| *s > 0),
-        }),
     }
 }
 
+/// What was set by the name of its file.
+fn named<'a>(resources: &'a LinuxResources, file: &str) -> Option<&'a str> {
+    resources.unified().as_ref()?.get(file).map(String::as_str)
+}
+
+fn gives_shares(cpu: &LinuxCpu) -> Option<u64> {
+    cpu.shares().filter(|shares| *shares != 0)
+}
+
+/// Whether a setting was not asked for, but completed from what was set earlier or is in force.
+fn is_completed(setting: &Setting, given: &LinuxResources) -> bool {
+    let is =
+        |part: &'static str, key: &'static str| setting.field == Field::root().key(part).key(key);
+    let memory = given.memory().unwrap_or_default();
+    let cpu = given.cpu().clone().unwrap_or_default();
+    match setting.file.as_str() {
+        "memory.max" => is("memory", "limit") && set(memory.limit()).is_none(),
+        // No limit on memory is none on swap either, unless somebody says so.
+        "memory.swap.max" if is("memory", "limit") => true,
+        "memory.swap.max" => is("memory", "swap") && set(memory.swap()).is_none(),
+        "cpu.max" => {
+            (is("cpu", "quota") || is("cpu", "period"))
+                && set(cpu.quota()).is_none()
+                && cpu.period().is_none_or(|period| period == 0)
+        }
+        "cpu.max.burst" => is("cpu", "burst") && cpu.burst().is_none(),
+        _ => false,
+    }
+}
+
+/// A quota alone keeps the period in force; it is written out, since systemd has a default instead.
+fn keep_period(settings: &mut [Setting], old: &LinuxResources, now: &CpuNow) {
+    for setting in settings.iter_mut().filter(|setting| setting.file == "cpu.max") {
+        if kernel::cpu_max(&setting.value).is_some_and(|max| max.period.is_none()) {
+            setting.value = format!("{} {}", setting.value.trim(), period(old, now));
+        }
+    }
+}
+
+/// The period of a quota that is given without one: that in force. Where there is no quota so far,
+/// it is that of the configuration, which systemd has forgotten when it was reloaded.
+fn period(old: &LinuxResources, now: &CpuNow) -> u64 {
+    if now.quota != -1 {
+        return now.period;
+    }
+    let by_name = named(old, "cpu.max").and_then(kernel::cpu_max).and_then(|max| max.period);
+    let by_member = || old.cpu().as_ref().and_then(LinuxCpu::period).filter(|period| *period != 0);
+    by_name.or_else(by_member).unwrap_or(now.period)
+}
+
+/// Whether memory in use is compared, and with what.
+fn check(
+    old: &LinuxResources,
+    complete: &LinuxResources,
+    given: &LinuxResources,
+    settings: &[Setting],
+) -> Option<Check> {
+    let asked = |resources: &LinuxResources| {
+        resources.memory().as_ref().and_then(LinuxMemory::check_before_update)
+    };
+    let limits = |setting: &&Setting| ["memory.max", "memory.swap.max"].contains(&&*setting.file);
+    settings.iter().find(limits)?;
+    if asked(given).or(asked(old)) != Some(true) {
+        return None;
+    }
+    let both = complete.memory().as_ref().and_then(LinuxMemory::swap);
+    let swap = settings.iter().rfind(|setting| setting.file == "memory.swap.max");
+    let swap = swap.and_then(|setting| kernel::bytes(&setting.value));
+    Some(Check {
+        // A limit by the name of its file counts without memory.
+        with_swap: match named(given, "memory.max").or(named(given, "memory.swap.max")) {
+            Some(_) => None,
+            None => both.and_then(|both| u64::try_from(both).ok()).filter(|both| *both > 0),
+        },
+        swap: swap.filter(|swap| *swap != kernel::MAX),
+    })
+}
+
 /// cpu.weight cannot be written while cpu.idle is 1: a cgroup that becomes idle gets no weight
-/// now, and one that is idle is so no more when a weight is given.
+/// now, and one that is idle is so no more when a weight is given. The kernel forgets the weight of
+/// one that becomes idle: it gets that back which was set earlier.
 fn weigh(
     settings: &mut Vec<Setting>,
+    old: &LinuxResources,
     given: &LinuxResources,
     now: &CpuNow,
     findings: &mut Findings,
 ) {
-    let last = |file: &str| settings.iter().rev().find(|setting| setting.file == file);
-    let Some(weight) = last("cpu.weight").cloned() else { return };
-    match last("cpu.idle").map(|idle| idle.value.as_str()) {
-        Some("1") => {
+    let last = |file: &str| settings.iter().rev().find(|setting| setting.file == file).cloned();
+    let idle = last("cpu.idle");
+    let becomes = idle.as_ref().and_then(|idle| kernel::integer(&idle.value));
+    match (last("cpu.weight"), idle, becomes) {
+        (Some(weight), _, Some(1)) => {
             if gives_weight(given) {
                 let text = "unable to apply both a weight and cpu.idle: the cgroup becomes idle";
                 findings.notice(&weight.field, text);
             }
             settings.retain(|setting| setting.file != "cpu.weight");
         }
-        None if now.idle => {
+        (Some(weight), None, _) if now.idle => {
             let (file, value) = ("cpu.idle".to_owned(), "0".to_owned());
             settings.push(Setting { file, value, ..weight });
+        }
+        (None, Some(idle), Some(0)) if now.idle => {
+            if let Some(value) = weight_of(old) {
+                let file = "cpu.weight".to_owned();
+                settings.push(Setting { file, value, otherwise: Otherwise::Fail, ..idle });
+            }
         }
         _ => {}
     }
 }
 
+/// The weight that was set.
+fn weight_of(old: &LinuxResources) -> Option<String> {
+    let shares = || old.cpu().as_ref().and_then(gives_shares);
+    named(old, "cpu.weight")
+        .map(str::to_owned)
+        .or_else(|| shares().map(|shares| weight_of_shares(shares).to_string()))
+}
+
 fn gives_weight(given: &LinuxResources) -> bool {
-    let shares = given.cpu().as_ref().and_then(LinuxCpu::shares);
-    shares.is_some_and(|shares| shares != 0)
-        || given.unified().as_ref().is_some_and(|files| files.contains_key("cpu.weight"))
+    given.cpu().as_ref().and_then(gives_shares).is_some() || named(given, "cpu.weight").is_some()
+}
+
+fn gives_idle(given: &LinuxResources) -> bool {
+    given.cpu().as_ref().is_some_and(|cpu| cpu.idle().is_some())
+        || named(given, "cpu.idle").is_some()
 }
 
 /// A weight is only taken when the cgroup is not idle, a burst must not be above the quota
 /// in force, and memory comes last: what has been reclaimed does not come back.
 fn rank(setting: &Setting, now: &CpuNow) -> u8 {
     match (setting.file.as_str(), setting.value.as_str()) {
-        ("cpu.idle", "0") => 0,
+        ("cpu.idle", idle) if kernel::integer(idle) == Some(0) => 0,
         ("cpu.max.burst", burst) if burst.parse().is_ok_and(|burst: u64| burst < now.burst) => 0,
         ("memory.max", _) => 2,
         _ => 1,
@@ -147,262 +248,39 @@ fn complete(old: &LinuxResources, given: &LinuxResources, now: &CpuNow) -> Linux
     if let Some(mut memory) = *given.memory() {
         let before = old.memory().unwrap_or_default();
         let (limit, swap) = (set(memory.limit()), set(memory.swap()));
-        // Without a limit on memory there is none on both together.
-        if swap.is_none() && limit.is_some_and(|limit| limit > 0) {
+        // Without a limit on memory there is none on both together. A limit on swap by the name of
+        // its file is no sum.
+        let by_sum = named(old, "memory.swap.max").is_none();
+        if swap.is_none() && by_sum && limit.is_some_and(|limit| limit > 0) {
             memory.set_swap(set(before.swap()));
         }
         if limit.is_none() && swap.is_some() {
-            memory.set_limit(before.limit());
+            memory.set_limit(limit_by_name(old).or(before.limit()));
         }
-        let check = memory.check_before_update().or(before.check_before_update());
-        memory.set_check_before_update(check);
         complete.set_memory(Some(memory));
     }
     if let Some(mut cpu) = given.cpu().clone() {
-        let shares = |cpu: &LinuxCpu| cpu.shares().filter(|shares| *shares != 0);
         if set(cpu.quota()).is_some() || cpu.period().is_some_and(|period| period != 0) {
             cpu.set_quota(set(cpu.quota()).or(Some(now.quota)));
             cpu.set_burst(cpu.burst().or((now.burst > 0).then_some(now.burst)));
-            cpu.set_period(cpu.period().filter(|period| *period != 0).or(Some(now.period)));
+            let period = cpu.period().filter(|period| *period != 0);
+            cpu.set_period(period.or(Some(self::period(old, now))));
         } else if cpu.burst().is_some() {
             cpu.set_quota(Some(now.quota));
             cpu.set_period(Some(now.period));
-        }
-        if cpu.idle().is_some() && shares(&cpu).is_none() {
-            cpu.set_shares(old.cpu().as_ref().and_then(shares));
         }
         complete.set_cpu(Some(cpu));
     }
     complete
 }
 
-/// What is set afterwards: kept for the next update.
-pub fn merge(old: &LinuxResources, given: &LinuxResources, now: &CpuNow) -> LinuxResources {
-    let mut all = old.clone();
-    if let Some(memory) = given.memory() {
-        all.set_memory(Some(merge_memory(old.memory().unwrap_or_default(), memory)));
+/// memory.max that was set by its name, as memory.limit has it.
+fn limit_by_name(old: &LinuxResources) -> Option<i64> {
+    match named(old, "memory.max").and_then(kernel::bytes)? {
+        kernel::MAX => Some(-1),
+        bytes => i64::try_from(bytes).ok(),
     }
-    if let Some(cpu) = given.cpu() {
-        all.set_cpu(Some(merge_cpu(old.cpu().clone().unwrap_or_default(), cpu)));
-    }
-    let gives_idle = given.cpu().as_ref().is_some_and(|cpu| cpu.idle().is_some());
-    if now.idle
-        && gives_weight(given)
-        && !gives_idle
-        && let Some(mut cpu) = all.cpu().clone()
-    {
-        cpu.set_idle(None);
-        all.set_cpu(Some(cpu));
-    }
-    if given.pids().is_some() {
-        all.set_pids(*given.pids());
-    }
-    if let Some(io) = given.block_io() {
-        all.set_block_io(Some(merge_io(old.block_io().clone().unwrap_or_default(), io)));
-    }
-    all.set_hugepage_limits(merge_list(
-        old.hugepage_limits().as_ref(),
-        given.hugepage_limits().as_ref(),
-        LinuxHugepageLimit::page_size,
-    ));
-    all.set_rdma(merge_map(old.rdma().as_ref(), given.rdma().as_ref()));
-    all.set_unified(merge_unified(old, given, now));
-    if given.devices().is_some() {
-        all.set_devices(given.devices().clone());
-    }
-    all
-}
-
-/// A file that was set by its name, and is now set by a member that has one of its own, is
-/// set by that alone: otherwise the older value would come back.
-fn merge_unified(
-    old: &LinuxResources,
-    given: &LinuxResources,
-    now: &CpuNow,
-) -> Option<HashMap<String, String>> {
-    let mut typed = given.clone();
-    typed.set_unified(None);
-    let replaced = plan(old, &typed, now, &mut Findings::default()).settings;
-    let is_kept = |file: &String| !replaced.iter().any(|setting| setting.file == *file);
-    let mut kept = old.unified().clone();
-    if let Some(kept) = &mut kept {
-        kept.retain(|file, _| is_kept(file));
-    }
-    merge_map(kept.as_ref(), given.unified().as_ref())
-}
-
-fn merge_memory(mut all: LinuxMemory, given: &LinuxMemory) -> LinuxMemory {
-    if let Some(limit) = set(given.limit()) {
-        all.set_limit(Some(limit));
-        if limit == -1 {
-            all.set_swap(None);
-        }
-    }
-    all.set_swap(set(given.swap()).or(all.swap()));
-    all.set_reservation(set(given.reservation()).or(all.reservation()));
-    all.set_check_before_update(given.check_before_update().or(all.check_before_update()));
-    all
-}
-
-fn merge_cpu(mut all: LinuxCpu, given: &LinuxCpu) -> LinuxCpu {
-    let shares = given.shares().filter(|shares| *shares != 0);
-    let period = given.period().filter(|period| *period != 0);
-    let list = |given: &Option<String>, old: &Option<String>| {
-        given.clone().filter(|list| !list.is_empty()).or(old.clone())
-    };
-    let (cpus, mems) = (list(given.cpus(), all.cpus()), list(given.mems(), all.mems()));
-    all.set_idle(given.idle().or(all.idle()));
-    all.set_shares(shares.or(all.shares()));
-    all.set_period(period.or(all.period()));
-    all.set_quota(set(given.quota()).or(all.quota()));
-    all.set_burst(given.burst().or(all.burst()));
-    all.set_cpus(cpus).set_mems(mems);
-    all
-}
-
-fn merge_io(mut all: LinuxBlockIo, given: &LinuxBlockIo) -> LinuxBlockIo {
-    let weight = given.weight().filter(|weight| *weight != 0).or(all.weight());
-    let number = |device: &LinuxWeightDevice| (device.major(), device.minor());
-    let weights = merge_list(all.weight_device().as_ref(), given.weight_device().as_ref(), number);
-    let throttles = |old: &Option<Vec<LinuxThrottleDevice>>, given: &Option<_>| {
-        let number = |device: &LinuxThrottleDevice| (device.major(), device.minor());
-        merge_list(old.as_ref(), given.as_ref(), number)
-    };
-    let reads = throttles(all.throttle_read_bps_device(), given.throttle_read_bps_device());
-    let writes = throttles(all.throttle_write_bps_device(), given.throttle_write_bps_device());
-    let read_ops = throttles(all.throttle_read_iops_device(), given.throttle_read_iops_device());
-    let write_ops = throttles(all.throttle_write_iops_device(), given.throttle_write_iops_device());
-    all.set_weight(weight).set_weight_device(weights);
-    all.set_throttle_read_bps_device(reads).set_throttle_write_bps_device(writes);
-    all.set_throttle_read_iops_device(read_ops).set_throttle_write_iops_device(write_ops);
-    all
-}
-
-/// The old elements that `given` has no successor for, then those of `given`.
-fn merge_list<'a, T: Clone, K: PartialEq + 'a>(
-    old: Option<&'a Vec<T>>,
-    given: Option<&'a Vec<T>>,
-    key: impl Fn(&'a T) -> K,
-) -> Option<Vec<T>> {
-    let Some(given) = given else { return old.cloned() };
-    let is_kept = |one: &&'a T| !given.iter().any(|other| key(other) == key(one));
-    Some(old.into_iter().flatten().filter(is_kept).chain(given).cloned().collect())
-}
-
-fn merge_map<K: Clone + Eq + Hash, V: Clone>(
-    old: Option<&HashMap<K, V>>,
-    given: Option<&HashMap<K, V>>,
-) -> Option<HashMap<K, V>> {
-    let Some(given) = given else { return old.cloned() };
-    let both = old.into_iter().flatten().chain(given);
-    Some(both.map(|(key, value)| (key.clone(), value.clone())).collect())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(json: &str) -> LinuxResources {
-        serde_json::from_str(json).expect("resources")
-    }
-
-    fn lines(old: &str, given: &str, now: CpuNow) -> Vec<String> {
-        let mut findings = Findings::default();
-        let change = plan(&read(old), &read(given), &now, &mut findings);
-        let refused = findings.violations.iter().map(|v| format!("refused {}", v.field));
-        let settings = change.settings.iter().map(|s| format!("{}={}", s.file, s.value));
-        settings.chain(refused).collect()
-    }
-
-    #[test]
-    fn only_what_is_given_is_written_with_what_belongs_to_it() {
-        let old = r#"{"memory":{"limit":100,"swap":300},"cpu":{"shares":1024},"pids":{"limit":9}}"#;
-        #[rustfmt::skip]
-        let table: &[(&str, &[&str])] = &[
-            ("{}", &[]),
-            (r#"{"pids":{"limit":0}}"#, &["pids.max=1"]),
-            (r#"{"memory":{"limit":200}}"#, &["memory.swap.max=100", "memory.max=200"]),
-            (r#"{"memory":{"limit":400}}"#, &["memory.max=400", "refused memory.swap"]),
-            (r#"{"memory":{"swap":400}}"#, &["memory.swap.max=300"]),
-            (r#"{"memory":{"swap":-1}}"#, &["memory.swap.max=max"]),
-            (r#"{"memory":{"limit":-1}}"#, &["memory.swap.max=max", "memory.max=max"]),
-            (r#"{"memory":{"limit":0,"reservation":7}}"#, &["memory.low=7"]),
-            (r#"{"memory":{"limit":7,"swap":9},"unified":{"memory.max":"8"}}"#, &["memory.swap.max=2", "memory.max=7", "memory.max=8"]),
-            (r#"{"cpu":{"quota":5000}}"#, &["cpu.max=5000 100000"]),
-            (r#"{"cpu":{"period":5000}}"#, &["cpu.max=max 5000"]),
-            (r#"{"cpu":{"idle":1}}"#, &["cpu.idle=1"]),
-            (r#"{"cpu":{"shares":2,"idle":1}}"#, &["cpu.idle=1"]),
-            (r#"{"cpu":{"cpus":"0"}}"#, &["cpuset.cpus=0"]),
-        ];
-        for (given, files) in table {
-            assert_eq!(lines(old, given, CpuNow::default()), *files, "{given}");
-        }
-    }
-
-    #[test]
-    fn the_order_fits_what_is_in_force() {
-        let now = CpuNow { quota: 50_000, period: 100_000, burst: 20_000, idle: true };
-        let old = r#"{"cpu":{"shares":1024}}"#;
-        #[rustfmt::skip]
-        let table: &[(&str, &[&str])] = &[
-            (r#"{"cpu":{"shares":2}}"#, &["cpu.idle=0", "cpu.weight=1"]),
-            (r#"{"cpu":{"idle":0}}"#, &["cpu.idle=0", "cpu.weight=100"]),
-            (r#"{"unified":{"cpu.weight":"8"}}"#, &["cpu.idle=0", "cpu.weight=8"]),
-            (r#"{"unified":{"cpu.weight":"8","cpu.idle":"1"}}"#, &["cpu.idle=1"]),
-            (r#"{"cpu":{"quota":10000}}"#, &["cpu.max=10000 100000", "cpu.max.burst=20000", "refused cpu.burst"]),
-            (r#"{"cpu":{"quota":10000,"burst":0}}"#, &["cpu.max.burst=0", "cpu.max=10000 100000"]),
-            (r#"{"cpu":{"quota":90000,"burst":60000}}"#, &["cpu.max=90000 100000", "cpu.max.burst=60000"]),
-            (r#"{"cpu":{"burst":30000}}"#, &["cpu.max=50000 100000", "cpu.max.burst=30000"]),
-            (r#"{"cpu":{"quota":-1}}"#, &["cpu.max=max 100000", "cpu.max.burst=20000"]),
-        ];
-        for (given, files) in table {
-            assert_eq!(lines(old, given, now), *files, "{given}");
-        }
-    }
-
-    #[test]
-    fn what_was_given_earlier_is_kept() {
-        let old = read(
-            r#"{"memory":{"limit":100,"swap":300},"cpu":{"shares":5,"quota":7000,"idle":1},
-                "blockIO":{"throttleReadBpsDevice":[{"major":8,"minor":0,"rate":1},
-                                                    {"major":8,"minor":1,"rate":2}]},
-                "unified":{"memory.high":"1","memory.low":"2"}}"#,
-        );
-        let now = CpuNow { idle: true, ..CpuNow::default() };
-        let merged =
-            |given: &str| serde_json::to_value(merge(&old, &read(given), &now)).expect("JSON");
-        assert_eq!(merged("{}"), serde_json::to_value(&old).expect("JSON"));
-        let all = merged(r#"{"memory":{"limit":200},"cpu":{"shares":6,"quota":0,"mems":""}}"#);
-        assert_eq!(all["memory"], serde_json::json!({"limit": 200, "swap": 300}));
-        assert_eq!(all["cpu"], serde_json::json!({"shares": 6, "quota": 7000}));
-        assert_eq!(
-            merged(r#"{"memory":{"limit":-1}}"#)["memory"],
-            serde_json::json!({"limit": -1})
-        );
-        let all = merged(
-            r#"{"blockIO":{"throttleReadBpsDevice":[{"major":8,"minor":0,"rate":3}]},
-                "unified":{"memory.high":"3"}}"#,
-        );
-        let rates: Vec<_> = all["blockIO"]["throttleReadBpsDevice"]
-            .as_array()
-            .expect("a list")
-            .iter()
-            .map(|device| device["rate"].as_u64())
-            .collect();
-        assert_eq!(rates, [Some(2), Some(3)]);
-        assert_eq!(all["unified"], serde_json::json!({"memory.high": "3", "memory.low": "2"}));
-        let all = merged(r#"{"memory":{"reservation":7}}"#);
-        assert_eq!(all["unified"], serde_json::json!({"memory.high": "1"}));
-    }
-
-    #[test]
-    fn devices_are_only_touched_when_they_change() {
-        let rules = r#"{"devices":[{"allow":true,"type":"c","major":1,"minor":11,"access":"r"}]}"#;
-        let change = |old: &str, given: &str| {
-            plan(&read(old), &read(given), &CpuNow::default(), &mut Findings::default()).devices
-        };
-        assert!(change(rules, "{}").is_none() && change(rules, rules).is_none());
-        assert!(change("{}", rules).is_some_and(|rules| rules.len() > 1));
-        assert!(change(rules, r#"{"devices":[]}"#).is_some());
-    }
-}
+mod tests;
