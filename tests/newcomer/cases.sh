@@ -53,6 +53,15 @@ readme_first() {
         the_root_is_small
 }
 
+# A static busybox of the machine's own is taken, and otherwise the package is only downloaded.
+own_busybox() {
+    if [ "$1" = static ]; then
+        [[ $seen != *downloading* ]]
+    else
+        [[ $seen == *'downloading the Debian package busybox-static'* ]]
+    fi
+}
+
 # Links, and not as many names of one file: a copy of them would be as many files.
 the_root_is_small() {
     local root=$cd_repo/target/first/rootfs
@@ -66,7 +75,7 @@ says_what_it_does() {
 
 readme_install() {
     from $cd_repo && type_block $readme $install && [ "$(/usr/local/bin/rt --version | wc -l)" = 3 ] &&
-        LC_ALL=C ldd /usr/local/bin/rt 2>&1 | grep -qE 'not a dynamic executable|statically linked'
+        [[ $(LC_ALL=C ldd /usr/local/bin/rt 2>&1) =~ 'not a dynamic executable'|'statically linked' ]]
 }
 
 # The shell in the container was asked something, and has answered.
@@ -144,6 +153,7 @@ root() {
     have_busybox "$1"
     shell_of root
     check readme_first readme_first
+    check the_busybox_is_the_right_one own_busybox "$1"
     check readme_install readme_install
     check readme_shell readme_shell $as_root
     check readme_steps readme_steps
@@ -173,6 +183,7 @@ user() {
     shell_of newcomer
     check no_runtime_directory no_runtime_directory
     check readme_first readme_first
+    check the_busybox_is_the_right_one own_busybox "$1"
     log_out
     shell_of root
     check readme_install readme_install
