@@ -53,7 +53,7 @@ fn file_that_is_no_file(c: &Case) {
     refuse(12, "not a regular file");
     fs::remove_file(&at).unwrap();
     fs::File::create(&at).unwrap().set_len(1 << 30).unwrap();
-    refuse(12, "bytes");
+    refuse(12, "larger than 8 MiB");
 }
 
 fn text_that_is_not_strict_json(c: &Case) {
