@@ -20,7 +20,7 @@ tests! {
     mount_values,
     mount_destinations,
     mount_sources_and_types,
-    two_thousand_mounts,
+    thousands_of_mounts,
     mounts_without_a_mount_namespace,
     nul_in_strings,
 }
@@ -263,8 +263,8 @@ fn mount_sources_and_types(c: &Case) {
     );
 }
 
-fn two_thousand_mounts(c: &Case) {
-    grows_with(500, |count| {
+fn thousands_of_mounts(c: &Case) {
+    grows_with(150, |count| {
         let mut b = c.bundle();
         for i in 0..count {
             b.push("/mounts", tmpfs(&format!("/mnt/{i}"), &["size=4k"]));

@@ -443,13 +443,13 @@ fn long_lists(c: &Case) {
     };
     let many = Refuse("linux.uidMappings", "at most 340");
     rows(c, user, vec![(112, "/linux/uidMappings", json!(maps), many)]);
-    grows_with(15_000, |length| {
+    grows_with(10_000, |length| {
         let env = (0..length).map(|n| format!("NAME{n}=x")).chain(["bad".into()]);
         let mut b = c.bundle();
         b.set("/process/env", env.collect());
         c.create(&b).fails(&format!("process.env[{length}]"))
     });
-    grows_with(5_000, |length| {
+    grows_with(4_000, |length| {
         let devices = (0..length).map(device).chain([json!({"path": "x", "type": "p"})]);
         let mut b = c.bundle();
         b.set("/linux/devices", devices.collect());
