@@ -259,13 +259,14 @@ fn help_of(known: &Known) -> String {
     command.about(about(&name, known.about)).after_help(others).render_help().to_string() + "\n"
 }
 
-/// In the form of runc: callers take the lines that contain `version` and `commit:`.
+/// In the form of runc, and no line more: go-runc's parser of old takes three, with one `: ` each.
 fn version() -> String {
-    let mut text = format!("rt version {}\n", env!("CARGO_PKG_VERSION"));
-    if let Some(commit) = option_env!("RT_COMMIT") {
-        text += &format!("commit: {commit}\n");
-    }
-    text + &format!("spec: {SPEC_VERSION}\n")
+    format!(
+        "rt version {}\ncommit: {} ({})\nspec: {SPEC_VERSION}\n",
+        env!("CARGO_PKG_VERSION"),
+        env!("RT_COMMIT"),
+        env!("RT_TARGET")
+    )
 }
 
 #[cfg(test)]

@@ -207,7 +207,7 @@ fn version_and_help() {
     for line in ["--version", "-v", "--log /l -v", "-version"] {
         let text = verb!(line, Print);
         assert!(text.starts_with("rt version "), "{text}");
-        assert!(text.ends_with("\nspec: 1.3.0\n"), "{text}");
+        assert!(text.contains("\ncommit: ") && text.ends_with("\nspec: 1.3.0\n"), "{text}");
     }
     for line in ["", "help", "h", "--help", "-h", "--help list"] {
         let text = verb!(line, Print);

@@ -8,6 +8,7 @@ use std::fs;
 
 tests! {
     version_is_on_line_one: anyone(),
+    version_has_the_lines_that_engines_parse: rt_only().anyone(),
     help_succeeds: anyone(),
     unknown_command_fails: anyone(),
     unknown_flag_fails: anyone(),
@@ -50,6 +51,23 @@ fn version_is_on_line_one(c: &Case) {
     assert!(first.contains(" version "), "{first}");
     assert!(out.out().contains("spec: 1."), "{}", out.out());
     assert_eq!(c.bare_cmd(&["-v"]).run().ok().out(), out.out());
+}
+
+/// go-runc's parser of old takes three lines, and no more than one `: ` in each; Docker shows the commit.
+fn version_has_the_lines_that_engines_parse(c: &Case) {
+    let out = c.bare_cmd(&["--version"]).run().ok().out();
+    let lines: Vec<_> = out.lines().map(|line| line.split(": ").collect::<Vec<_>>()).collect();
+    let [name, commit, spec] = &lines[..] else { panic!("three lines: {out}") };
+    assert!(name[0].starts_with("rt version ") && name.len() == 1, "{out}");
+    assert!(commit[0] == "commit" && commit.len() == 2, "{out}");
+    assert!(spec[0] == "spec" && spec.len() == 2, "{out}");
+    let (hash, target) = commit[1].split_once(' ').expect("a commit and a target");
+    let known = hash.len() >= 40 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    assert!(known || hash == "unknown", "{out}");
+    assert!(
+        target.starts_with('(') && target.ends_with(')') && target.contains("-linux-"),
+        "{out}"
+    );
 }
 
 fn help_succeeds(c: &Case) {

@@ -1,13 +1,12 @@
 //! A Debian root file system, as mmdebstrap makes it.
 
-use crate::support::cmd::{Cmd, wait_until};
+use crate::support::cmd::{Cmd, patience, wait_until};
 use crate::support::pty::Pty;
 use crate::support::{Bundle, Case, ID, Need, sys};
 use crate::tests;
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 
 tests! {
     apt_get_says_its_version: needs(Need::Debian),
@@ -96,7 +95,7 @@ fn a_web_server_answers_a_request(c: &Case) {
 
 fn request() -> Option<String> {
     let mut stream = TcpStream::connect("127.0.0.1:8000").ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
+    stream.set_read_timeout(Some(patience())).ok()?;
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
     let mut text = String::new();
     stream.read_to_string(&mut text).ok()?;

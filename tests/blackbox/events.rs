@@ -1,11 +1,12 @@
 //! `events`: statistics, and what happens to a container.
 
 use crate::support::cgroup::Group;
-use crate::support::cmd::{self, wait_until};
+use crate::support::cmd::{Running, wait_until};
 use crate::support::{Case, ID, Need};
 use crate::tests;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::fs;
+use std::path::Path;
 
 const M: u64 = 1 << 20;
 
@@ -106,13 +107,25 @@ fn a_line_comes_with_every_interval_until_the_end(c: &Case) {
     c.down();
 }
 
+/// Waits until it has opened what tells it of events, and sleeps: before that it would miss them.
+fn watches(running: &Running) {
+    let proc = Path::new("/proc").join(running.pid.to_string());
+    let sees = |fd: fs::DirEntry| {
+        let file = fs::read_link(fd.path()).unwrap_or_default();
+        file.ends_with("memory.events") || file.to_string_lossy().contains("inotify")
+    };
+    wait_until("it watches", || {
+        let stat = fs::read_to_string(proc.join("stat")).unwrap_or_default();
+        stat.contains(") S ") && fs::read_dir(proc.join("fd")).is_ok_and(|l| l.flatten().any(sees))
+    });
+}
+
 fn an_oom_is_told(c: &Case) {
     let mut b = c.bundle();
     b.set("/linux/resources/memory", json!({"limit": 32 * M, "swap": 32 * M}));
     c.up(b.args(&["/probe", "sleep"]));
-    let running = c.rt_cmd(&["events", "--interval", "1h", ID]).seconds(60).spawn();
-    // It has to watch before something happens.
-    std::thread::sleep(cmd::scaled(Duration::from_millis(200)));
+    let running = c.rt_cmd(&["events", "--interval", "1h", ID]).spawn();
+    watches(&running);
     c.exec(&["/probe", "memory", "100"]).exits(137);
     let line = "{\"type\":\"oom\",\"id\":\"box\"}";
     wait_until("it is told", || running.so_far().lines().any(|said| said == line));
@@ -130,9 +143,9 @@ fn memory_pressure_is_told(c: &Case) {
     b.set("/linux/resources/memory", json!({"limit": 64 * M, "swap": 64 * M}));
     c.up(b.args(&["/probe", "sleep"]));
     Group::of(c).need(c, &["memory.pressure"]);
-    let running = c.rt_cmd(&["events", "--interval", "1h", ID]).seconds(60).spawn();
-    std::thread::sleep(cmd::scaled(Duration::from_millis(200)));
-    let hog = c.rt_cmd(&["exec", ID, "/probe", "memory", "30"]).seconds(60).spawn();
+    let running = c.rt_cmd(&["events", "--interval", "1h", ID]).spawn();
+    watches(&running);
+    let hog = c.rt_cmd(&["exec", ID, "/probe", "memory", "30"]).spawn();
     wait_until("it is told", || running.so_far().contains("\"type\":\"pressure\""));
     let first: Value =
         serde_json::from_str(running.so_far().lines().next().unwrap()).expect("JSON");

@@ -13,7 +13,7 @@ tests! {
     hello: rt_only(),
     shell: rt_only(),
     debian_web: needs(Need::Debian).rt_only(),
-    system: needs(Need::Debian).needs(Need::Controller("memory")).rt_only().takes(120),
+    system: needs(Need::Debian).needs(Need::Controller("memory")).rt_only(),
     limits: needs(Need::Controller("memory")).needs(Need::Controller("pids")).needs(Need::Controller("cpu")).rt_only(),
     limits_without_the_controller: needs(Need::NoController("memory")).rt_only(),
     rootless: rootless().rt_only(),
@@ -90,7 +90,6 @@ impl Example {
             .cwd(&self.dir)
             .env("PATH", &path)
             .env("XDG_RUNTIME_DIR", &c.dir.join("xdg").to_string_lossy())
-            .seconds(30)
     }
 
     /// Whether it printed, in this order, the lines that the README has.
@@ -158,7 +157,7 @@ fn debian_web(c: &Case) {
 fn system(c: &Case) {
     let example = Example::new(c, "system");
     rootfs::debian(&c.base, &c.path("layers"), &example.dir.join("rootfs"), Some(100_000));
-    let out = example.cmd(c).seconds(100).run().ok().out();
+    let out = example.cmd(c).run().ok().out();
     example.printed(&out);
     no_container_is_left("system");
     sys::umount_detach(&example.dir.join("rootfs")).expect("umount");

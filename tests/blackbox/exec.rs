@@ -485,7 +485,7 @@ fn exec_into_a_container_that_ends_meanwhile_says_so(c: &Case) {
         let log = c.path_str(&format!("strace.{call}"));
         let slow = format!("--inject={call}:delay_enter=5000000:when=1");
         let strace = ["strace", "-f", "-o", &log, &slow];
-        let exec = c.rt_cmd(&["exec", ID, "/bin/true"]).through(&strace).seconds(30).spawn();
+        let exec = c.rt_cmd(&["exec", ID, "/bin/true"]).through(&strace).spawn();
         wait_until("it is about to clone", || {
             fs::read_to_string(&log).is_ok_and(|text| text.contains("socketpair("))
         });

@@ -7,8 +7,8 @@ use crate::tests;
 use std::fs;
 
 tests! {
-    failing_call_in_run_leaves_nothing: needs(Need::Tool("strace")).rt_only().takes(180),
-    failing_call_in_create_leaves_nothing_or_a_container: needs(Need::Tool("strace")).rt_only().takes(180),
+    failing_call_in_run_leaves_nothing: needs(Need::Tool("strace")).rt_only(),
+    failing_call_in_create_leaves_nothing_or_a_container: needs(Need::Tool("strace")).rt_only(),
     few_descriptors_are_an_error_or_enough: rt_only(),
     full_state_directory_leaves_nothing: rt_only(),
     read_only_state_directory_is_an_error,

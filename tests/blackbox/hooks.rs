@@ -5,7 +5,6 @@ use crate::tests;
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
 
 tests! {
     all_six_kinds_run_in_order: except_runc("poststart may come first").except_crun("the same"),
@@ -324,8 +323,11 @@ fn hook_that_takes_too_long_is_killed_with_its_children(c: &Case) {
         let mut b = c.bundle();
         let mut hook = shell(&format!("cat >/dev/null; {script}"));
         hook["timeout"] = json!(1);
+        // Whoever waits for its end instead, waits for 1000 s.
         let out = c.create(b.push("/hooks/createRuntime", hook)).fails("");
-        assert!(out.took < crate::support::cmd::scaled(Duration::from_secs(3)), "{}", out.how());
+        if c.is_rt() {
+            assert!(out.err().contains("timeout of 1 s"), "{}", out.err());
+        }
         if script.contains("setsid") {
             // It left its process group on purpose; it must at least not hold anything up.
             for pid in crate::support::leak::children() {
@@ -349,7 +351,7 @@ fn hook_with_endless_output_is_bounded(c: &Case) {
     let script = "cat >/dev/null; head -c 300000000 /dev/zero | tr '\\0' x >&2; exit 1";
     let out =
         c.rt_cmd(&["create", "-b", &b.push("/hooks/createRuntime", shell(script)).save(), ID]);
-    let out = out.seconds(30).run().fails("hook");
+    let out = out.run().fails("hook");
     assert!(out.err().len() < 100_000, "{} bytes", out.err().len());
     assert!(out.peak_kb < 100_000, "{} kB", out.peak_kb);
     c.nothing_left();

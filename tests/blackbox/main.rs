@@ -11,7 +11,7 @@
 //! | RT_BIN         | the runtime to test (default: the `rt` of this build)                  |
 //! | RT_TEST_DEBIAN | a tar of a Debian root file system (with python3) for the Debian tests |
 //! | RT_TEST_DRIVER | `systemd` makes the cgroups of all containers, instead of the runtime         |
-//! | RT_TEST_SLOW   | multiplies every time limit (an emulated machine: 20)                  |
+//! | RT_TEST_SLOW   | how many times slower the machine is (an emulated one: 20)             |
 //! | RT_TEST_KEEP   | keep the scratch directory (only without root)                         |
 //! | RT_TEST_HOST   | this machine is there for tests: as root, use it as it is, with systemd |
 //!

@@ -9,9 +9,9 @@ use std::fs;
 use std::path::PathBuf;
 
 tests! {
-    every_pair_of_words_holds_on_a_tree: rt_only().takes(120),
-    every_pair_of_words_holds_on_a_tree_in_a_user_namespace: rt_only().needs(Need::UserNamespace).takes(120),
-    words_hold_on_every_kind_of_mount: rt_only().needs(Need::UserNamespace).takes(120),
+    every_pair_of_words_holds_on_a_tree: rt_only(),
+    every_pair_of_words_holds_on_a_tree_in_a_user_namespace: rt_only().needs(Need::UserNamespace),
+    words_hold_on_every_kind_of_mount: rt_only().needs(Need::UserNamespace),
     words_hold_on_what_the_runtime_binds_itself: rt_only().needs(Need::UserNamespace),
     locked_attributes_of_the_source_stay_beside_rro: rt_only().needs(Need::UserNamespace),
     bind_takes_no_rbind_back: except_runc("the last word wins"),

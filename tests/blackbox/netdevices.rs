@@ -82,7 +82,7 @@ fn kernel_chooses_the_number_of_a_template(c: &Case) {
 
 fn device_moves_into_a_joined_namespace(c: &Case) {
     let mut b = host(c, json!({"v0": {"name": "eth0"}}));
-    let other = Cmd::new(&["unshare", "-n", "sleep", "60"]).seconds(60).spawn();
+    let other = Cmd::new(&["unshare", "-n", "sleep", "60"]).spawn();
     let path = format!("/proc/{}/ns/net", other.pid);
     let own = std::fs::read_link("/proc/self/ns/net").unwrap();
     wait_until("it has a namespace", || std::fs::read_link(&path).unwrap() != own);

@@ -2,11 +2,10 @@
 
 use crate::support::bundle::Bundle;
 use crate::support::cgroup::Group;
-use crate::support::cmd::{Out, scaled, wait_until};
+use crate::support::cmd::{Out, wait_until};
 use crate::support::{Case, ID};
 use crate::tests;
 use std::fs;
-use std::time::Duration;
 
 tests! {
     sub_cgroups_with_processes_are_removed,
@@ -34,11 +33,10 @@ fn up(c: &Case, script: &str) -> Out {
     out
 }
 
-/// Deletes, in a time that is far below any deadline.
+/// Deletes: what does not come to its end before the runtime's deadline is an error.
 #[track_caller]
-fn down_soon(c: &Case) {
-    let out = c.rt(&["delete", "--force", ID]).ok();
-    assert!(out.took < scaled(Duration::from_secs(3)), "{:?}", out.took);
+fn deleted(c: &Case) {
+    c.rt(&["delete", "--force", ID]).ok();
     c.nothing_left();
 }
 
@@ -47,7 +45,7 @@ const PROCESS: &str = "{ sleep 1000 & echo $! > $d/cgroup.procs; }";
 
 fn sub_cgroups_with_processes_are_removed(c: &Case) {
     up(c, &format!("for d in a a/b a/b/c d; do mkdir $d && {PROCESS} || exit 1; done"));
-    down_soon(c);
+    deleted(c);
     // And when init is gone already.
     up(c, &format!("for d in a a/b d; do mkdir $d && {PROCESS} || exit 1; done"));
     c.rt(&["kill", ID, "KILL"]).ok();
@@ -59,7 +57,7 @@ fn sub_cgroups_with_processes_are_removed(c: &Case) {
 fn many_sub_cgroups_are_removed(c: &Case) {
     let deep = vec!["d"; 30].join("/");
     up(c, &format!("mkdir -p {deep} && for i in $(seq 300); do mkdir w$i || exit 1; done"));
-    down_soon(c);
+    deleted(c);
 }
 
 fn sub_cgroups_of_any_name_are_found(c: &Case) {
@@ -74,7 +72,7 @@ fn sub_cgroups_of_any_name_are_found(c: &Case) {
     c.rt(&["pause", ID]).ok();
     c.rt(&["resume", ID]).ok();
     c.rt(&["kill", "--all", ID, "URG"]).ok();
-    down_soon(c);
+    deleted(c);
 }
 
 fn a_frozen_sub_cgroup_is_removed(c: &Case) {
@@ -82,14 +80,14 @@ fn a_frozen_sub_cgroup_is_removed(c: &Case) {
     let g = Group::of(c);
     wait_until("it is frozen", || g.value("a/cgroup.events", "frozen") == 1);
     assert_eq!(c.status(), "running");
-    down_soon(c);
+    deleted(c);
 }
 
 fn a_threaded_sub_cgroup_is_removed(c: &Case) {
     up(c, "mkdir -p t/u && echo threaded > t/cgroup.type && echo $$ > t/cgroup.threads");
     let out = c.rt(&["ps", "-f", "json", ID]).ok();
     assert!(out.json().as_array().unwrap().iter().any(|pid| *pid == c.pid()), "{}", out.out());
-    down_soon(c);
+    deleted(c);
 }
 
 fn a_container_that_keeps_making_cgroups_is_removed(c: &Case) {
@@ -97,13 +95,12 @@ fn a_container_that_keeps_making_cgroups_is_removed(c: &Case) {
     up(c, &format!("for w in 1 2 3; do (i=0; {worker}) & done"));
     let g = Group::of(c);
     wait_until("there are some", || fs::read_dir(g.0.join("x1")).is_ok_and(|l| l.count() > 50));
-    down_soon(c);
+    deleted(c);
 }
 
 fn exec_into_a_frozen_sub_cgroup_is_refused(c: &Case) {
     up(c, "mkdir a && echo 1 > a/cgroup.freeze");
-    let out = c.rt(&["exec", "--cgroup", "a", ID, "/bin/true"]).fails("frozen");
-    assert!(out.took < scaled(Duration::from_secs(3)), "{:?}", out.took);
+    c.rt(&["exec", "--cgroup", "a", ID, "/bin/true"]).fails("frozen");
     c.exec(&["/bin/true"]).ok();
     c.down();
 }

@@ -1,6 +1,6 @@
 //! `NOTIFY_SOCKET`: the program of a container tells the service manager that it is ready.
 
-use crate::support::cmd::{Cmd, scaled};
+use crate::support::cmd::{Cmd, patience};
 use crate::support::{Bundle, Case, ID, sys};
 use crate::tests;
 use serde_json::json;
@@ -43,8 +43,7 @@ impl Manager {
 
     #[track_caller]
     fn hears(&self) -> String {
-        let limit = scaled(Duration::from_secs(10));
-        assert!(sys::readable(self.socket.as_fd(), limit), "nothing was said");
+        assert!(sys::readable(self.socket.as_fd(), patience()), "nothing was said");
         let mut text = [0; 4096];
         let length = self.socket.recv(&mut text).expect("receive");
         String::from_utf8_lossy(&text[..length]).into_owned()

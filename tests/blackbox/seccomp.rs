@@ -3,7 +3,6 @@
 use crate::support::{Case, ID};
 use crate::tests;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 tests! {
     without_seccomp_there_is_no_filter,
@@ -279,8 +278,7 @@ fn filter_without_execve_fails_cleanly(c: &Case) {
         "/linux/seccomp",
         deny(json!({"names": ["execve"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1})),
     );
-    let out = c.rt_cmd(&["run", "-b", &b.save(), ID]).seconds(5).run().fails("");
-    assert!(out.took < crate::support::cmd::scaled(Duration::from_secs(3)));
+    c.rt(&["run", "-b", &b.save(), ID]).fails("");
     c.nothing_left();
 }
 

@@ -62,10 +62,10 @@ fn rootfs_program_that_is_the_runtime_itself_is_harmless(c: &Case) {
     let mut b = c.bundle();
     fs::write(b.rootfs("trap"), "#!/proc/self/exe\n").unwrap();
     fs::set_permissions(b.rootfs("trap"), fs::Permissions::from_mode(0o755)).unwrap();
-    let _ = c.rt_cmd(&["run", "-b", &b.args(&["/trap"]).save(), ID]).seconds(5).run();
+    let _ = c.rt_cmd(&["run", "-b", &b.args(&["/trap"]).save(), ID]).run();
     c.down();
     c.up(b.args(&["/probe", "sleep"]));
-    let _ = c.rt_cmd(&["exec", ID, "/trap"]).seconds(5).run();
+    let _ = c.rt_cmd(&["exec", ID, "/trap"]).run();
     c.down();
     assert!(sum(c) == before, "CVE-2019-5736");
 }
@@ -254,7 +254,7 @@ fn fifo_as_passwd_does_not_hang(c: &Case) {
     fs::remove_file(b.rootfs("etc/passwd")).unwrap();
     sys::mkfifo(&b.rootfs("etc/passwd"));
     b.set("/process/env", json!(["PATH=/bin"]));
-    let out = c.rt_cmd(&["run", "-b", &b.save(), ID]).seconds(3).run();
+    let out = c.rt_cmd(&["run", "-b", &b.save(), ID]).run();
     assert!(!out.timed_out, "{}", out.how());
     c.down();
 }
@@ -270,7 +270,7 @@ fn devices_are_guarded_before_anything_of_the_image_is_opened(c: &Case) {
     let log = c.path_str("strace");
     let slow = "--inject=bpf:delay_enter=100000";
     let strace = ["strace", "-f", "-y", "-e", "trace=bpf,openat2,openat", slow, "-o", &log];
-    let out = c.rt_cmd(&["run", "-b", &b.save(), ID]).through(&strace).seconds(30).run();
+    let out = c.rt_cmd(&["run", "-b", &b.save(), ID]).through(&strace).run();
     out.ok();
     let text = fs::read_to_string(&log).unwrap();
     let lines: Vec<_> = text.lines().collect();

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use std::fs;
 
 tests! {
-    systemd_boots_and_shuts_down: needs(Need::Debian).needs(Need::UserNamespace).rt_only().takes(60),
-    systemd_boots_without_a_user_namespace: needs(Need::Debian).rt_only().takes(60),
-    systemd_on_a_terminal_says_what_it_does: needs(Need::Debian).needs(Need::UserNamespace).rt_only().takes(60),
-    services_are_limited_inside: needs(Need::Debian).needs(Need::Controller("memory")).needs(Need::Controller("pids")).rt_only().takes(60),
-    services_cannot_raise_the_limit_of_the_container: needs(Need::Debian).needs(Need::Controller("memory")).rt_only().takes(60),
+    systemd_boots_and_shuts_down: needs(Need::Debian).needs(Need::UserNamespace).rt_only(),
+    systemd_boots_without_a_user_namespace: needs(Need::Debian).rt_only(),
+    systemd_on_a_terminal_says_what_it_does: needs(Need::Debian).needs(Need::UserNamespace).rt_only(),
+    services_are_limited_inside: needs(Need::Debian).needs(Need::Controller("memory")).needs(Need::Controller("pids")).rt_only(),
+    services_cannot_raise_the_limit_of_the_container: needs(Need::Debian).needs(Need::Controller("memory")).rt_only(),
 }
 
 /// The bundle of examples/system.
@@ -84,7 +84,7 @@ fn systemd_on_a_terminal_says_what_it_does(c: &Case) {
     let mut b = system(c, true);
     b.set("/process/terminal", json!(true));
     let (mut pty, slave) = crate::support::pty::Pty::open(24, 100);
-    let run = c.rt_cmd(&["run", "-b", &b.save(), ID]).terminal(&slave).seconds(50).spawn();
+    let run = c.rt_cmd(&["run", "-b", &b.save(), ID]).terminal(&slave).spawn();
     pty.expect("Welcome to");
     pty.expect("login:");
     c.rt(&["kill", ID, "RTMIN+3"]).ok();

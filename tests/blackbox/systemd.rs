@@ -1,14 +1,13 @@
 //! The systemd driver: `--systemd-cgroup`. As root on a machine that is given to the tests
 //! (RT_TEST_HOST), and as an ordinary user who has a systemd of their own.
 
-use crate::support::cmd::{Cmd, scaled, slow, wait_until};
+use crate::support::cmd::{Cmd, slow, wait_until};
 use crate::support::systemd::*;
 use crate::support::{Bundle, Case, ID, Need, sys};
 use crate::tests;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 tests! {
     run_is_in_a_scope_of_its_own: anyone().needs(Need::Systemd),
@@ -20,10 +19,10 @@ tests! {
     failed_create_leaves_no_unit: anyone().needs(Need::Systemd).rt_only(),
     a_unit_that_is_there_is_not_touched: anyone().needs(Need::Systemd).rt_only(),
     a_frozen_cgroup_in_its_place_is_refused: needs(Need::Systemd).rt_only(),
-    a_failed_unit_can_be_seen_until_delete: anyone().needs(Need::Systemd).rt_only().takes(60),
-    delete_leaves_no_unit: anyone().needs(Need::Systemd).rt_only().takes(120),
+    a_failed_unit_can_be_seen_until_delete: anyone().needs(Need::Systemd).rt_only(),
+    delete_leaves_no_unit: anyone().needs(Need::Systemd).rt_only(),
     create_killed_anywhere_leaves_no_unit:
-        anyone().needs(Need::Systemd).needs(Need::Tool("strace")).rt_only().takes(240),
+        anyone().needs(Need::Systemd).needs(Need::Tool("strace")).rt_only(),
     one_call_makes_the_unit: anyone().needs(Need::Systemd).needs(Need::Tool("strace")).rt_only(),
     user_without_a_bus_is_told_what_helps: rootless().needs(Need::Systemd).rt_only(),
     without_systemd_is_an_error: needs(Need::NoSystemd).rt_only(),
@@ -67,7 +66,7 @@ fn every_verb_works_without_the_flag_and_without_dbus(c: &Case) {
         // Not its children: ps(1) asks systemd for the names of users.
         let cmd = Cmd::new(&["strace", "-o", &log, "-e", "trace=connect"]);
         let cmd = cmd.args(&[&c.runtime.to_string_lossy(), "--root", &c.state.to_string_lossy()]);
-        let out = session(cmd.args(args)).seconds(40).run().ok();
+        let out = session(cmd.args(args)).run().ok();
         let calls = fs::read_to_string(&log).unwrap();
         assert!(!calls.contains("connect("), "{args:?}: {calls}");
         out.out()
@@ -181,7 +180,7 @@ fn a_unit_that_is_there_is_not_touched(c: &Case) {
     let other = Cmd::new(&["systemd-run"]).args(user);
     let name = unit(c);
     let other = other.args(&["--scope", "--quiet", "--unit", &name, "sleep", "1000"]);
-    let other = session(other).seconds(60).spawn();
+    let other = session(other).spawn();
     wait_until("the other unit is there", || is_known(c, &name));
     let out = rt(c, &["create", "-b", &bundle(c).save(), ID]).fails(&name);
     assert!(out.err().contains("container's cgroup is not empty"), "{}", out.err());
@@ -215,8 +214,7 @@ fn a_failed_unit_can_be_seen_until_delete(c: &Case) {
     wait_until("systemd has ended it", || show(c, &unit(c))["ActiveState"] == "failed");
     assert_eq!(show(c, &unit(c))["Result"], "timeout");
     assert_eq!(rt(c, &["state", ID]).ok().json()["status"], "stopped");
-    let out = rt(c, &["delete", ID]).ok();
-    assert!(out.took < scaled(Duration::from_secs(2)), "{:?}", out.took);
+    rt(c, &["delete", ID]).ok();
     assert!(!is_known(c, &unit(c)));
     // The name of a failed unit is free.
     rt(c, &["run", "-d", "-b", &b.save(), ID]).ok();
@@ -276,7 +274,7 @@ fn create_killed_anywhere_leaves_no_unit(c: &Case) {
         let cmd = Cmd::new(&["strace", "-o", &log]).args(extra);
         let root = c.state.to_string_lossy().into_owned();
         let cmd = cmd.args(&[&c.runtime.to_string_lossy(), "--root", &root, "--systemd-cgroup"]);
-        session(cmd.args(&["create", "-b", &bundle, ID])).seconds(40).run()
+        session(cmd.args(&["create", "-b", &bundle, ID])).run()
     };
     strace(&[]).ok();
     down(c);
@@ -305,7 +303,7 @@ fn one_call_makes_the_unit(c: &Case) {
     let root = c.state.to_string_lossy().into_owned();
     let cmd = cmd.args(&[&c.runtime.to_string_lossy(), "--root", &root, "--systemd-cgroup"]);
     let bundle = bundle(c).save();
-    session(cmd.args(&["run", "-d", "-b", &bundle, ID])).seconds(40).run().ok();
+    session(cmd.args(&["run", "-d", "-b", &bundle, ID])).run().ok();
     let calls = fs::read_to_string(&log).unwrap();
     let count = |text: &str| calls.matches(text).count();
     assert_eq!((count("connect("), count("sendto(")), (1, 2), "{calls}");

@@ -7,11 +7,11 @@ use serde_json::json;
 use std::fs;
 
 tests! {
-    limits_are_the_kernels_and_systemds: anyone().needs(Need::Systemd).rt_only().takes(120),
+    limits_are_the_kernels_and_systemds: anyone().needs(Need::Systemd).rt_only(),
     idle_and_oom_group_are_systemds_too: anyone().needs(Need::Systemd).rt_only(),
-    limits_bite: anyone().needs(Need::Systemd).rt_only().takes(120),
+    limits_bite: anyone().needs(Need::Systemd).rt_only(),
     devices_stay_denied_when_systemd_is_reloaded: needs(Need::Systemd).rt_only(),
-    update_is_the_kernels_and_systemds: anyone().needs(Need::Systemd).rt_only().takes(120),
+    update_is_the_kernels_and_systemds: anyone().needs(Need::Systemd).rt_only(),
     values_are_told_as_the_kernel_reads_them: anyone().needs(Need::Systemd).rt_only(),
     a_period_without_a_quota_outlives_a_reload: anyone().needs(Need::Systemd).rt_only(),
     annotations_take_effect: anyone().needs(Need::Systemd).rt_only(),
@@ -183,7 +183,7 @@ fn a_period_without_a_quota_outlives_a_reload(c: &Case) {
     b.set("/linux/resources/cpu", json!({"period": 20_000}));
     up(c, &b);
     reload(c);
-    session(c.rt_cmd(&["update", "--cpu-quota", "5000", ID])).seconds(40).run().ok();
+    session(c.rt_cmd(&["update", "--cpu-quota", "5000", ID])).run().ok();
     assert_eq!(read(&dir(c), "cpu.max"), "5000 20000");
     down(c);
 }
@@ -209,7 +209,7 @@ fn update_is_the_kernels_and_systemds(c: &Case) {
     check(&[("cpu.idle", "1"), ("memory.max", "134217728")], &[("MemoryMax", "134217728")]);
     let flags = ["--memory", "64m", "--memory-swap", "96m", "--pids-limit", "50", "--cpu-quota"];
     let more = ["12345", "--cpu-period", "50000", "--cpuset-cpus", "0", "--cpu-idle", "0"];
-    let update = |args: &[&str]| session(c.rt_cmd(&["update"])).args(args).seconds(40).run();
+    let update = |args: &[&str]| session(c.rt_cmd(&["update"])).args(args).run();
     update(&[&flags[..], &more, &[ID]].concat()).ok();
     let kernel = [
         ("memory.max", "67108864"),

@@ -1,19 +1,18 @@
 //! `update` of memory: processes that run are not killed where that can be avoided.
 
 use crate::support::cgroup::Group;
-use crate::support::cmd::{Out, scaled, wait_until};
+use crate::support::cmd::wait_until;
 use crate::support::{Case, Need, worker};
 use crate::tests;
 use crate::update::{limit, up, update, update_with};
 use serde_json::json;
 use std::fs;
-use std::time::Duration;
 
 const M: u64 = 1 << 20;
 
 tests! {
     swap_is_counted_with_memory: anyone().needs(Need::Controller("memory")),
-    page_cache_goes_before_processes: anyone().needs(Need::Controller("memory")).takes(180).rt_only(),
+    page_cache_goes_before_processes: anyone().needs(Need::Controller("memory")).rt_only(),
     a_limit_below_what_is_in_use_is_rejected_when_asked: anyone().needs(Need::Controller("memory")).rt_only(),
     a_limit_on_swap_that_was_named_stays: anyone().needs(Need::Controller("memory")).rt_only(),
     memory_high_is_set_back_when_an_update_was_killed:
@@ -66,19 +65,12 @@ fn page_cache_goes_before_processes(c: &Case) {
     c.up(b.sh("while :; do cat /data/data >/dev/null; echo read; done"));
     let g = Group::of(c);
     wait_until("the file is in memory", || g.number("memory.current") > 60 * M);
-    in_time(update(c, &["--memory", "24M", "--memory-swap", "24M"]));
+    update(c, &["--memory", "24M", "--memory-swap", "24M"]).ok();
     assert_eq!((g.number("memory.max"), g.read("memory.high")), (24 * M, "max".into()));
     assert!(g.number("memory.current") <= 24 * M);
     assert_eq!((g.value("memory.events", "oom_kill"), c.status()), (0, "running".into()));
     c.down();
     fs::remove_dir_all(dir).unwrap();
-}
-
-/// It succeeds within the deadline of reclaiming, with some time to spare.
-#[track_caller]
-fn in_time(out: Out) {
-    let out = out.ok();
-    assert!(out.took < scaled(Duration::from_secs(12)), "{:?}", out.took);
 }
 
 /// A container that holds memory which cannot be reclaimed.
@@ -140,7 +132,7 @@ fn memory_high_is_set_back_when_an_update_was_killed(c: &Case) {
 
 fn a_limit_that_cannot_be_met_kills(c: &Case) {
     up_with_memory(c);
-    in_time(update(c, &["--memory", "1024"]));
+    update(c, &["--memory", "1024"]).ok();
     c.wait_for_status("stopped");
     c.down();
 }

@@ -9,15 +9,9 @@ has_target() {
     libs=$(cd "$repo" && rustc --print target-libdir --target "$1" 2>/dev/null) && compgen -G "$libs/libstd-*" >/dev/null
 }
 
-# The runtime as it is shipped: a static musl binary, or glibc where that target is missing.
+# The runtime as it is shipped.
 build_release() {
-    local musl
-    musl=$(uname -m)-unknown-linux-musl
-    if has_target "$musl"; then
-        built_executable rt build --release --bin rt --target "$musl"
-    else
-        built_executable rt build --release --bin rt
-    fi
+    "$repo/examples/build"
 }
 
 # The same with debug assertions.

@@ -59,6 +59,31 @@ install_from_backports() (
     apt_get install -o Dir::Etc::SourceList="$sources" -t "$suite" "$@"
 )
 
+# cached_debian NAME SUITE MMDEBSTRAP-OPTION...: makes a tar of a Debian, unless the cache has it, and
+# prints its path.
+cached_debian() (
+    name=$1 suite=$2
+    shift 2
+    tar=$cache/$name-$suite-$(recipe_key "$suite" "$@").tar
+    mkdir -p "$cache"
+    exec 9>"$cache/$name-$suite.lock"
+    flock 9
+    if ! [ -f "$tar" ]; then
+        install_packages mmdebstrap debian-archive-keyring
+        say "making a Debian root file system, $tar (about a minute)"
+        work=$(mktemp -d "$cache/making-$name.XXXXXX")
+        trap 'rm -rf "$work"' EXIT
+        mirror=$(debian_mirror)
+        sources=()
+        [ -z "$mirror" ] || sources=("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main")
+        mmdebstrap --quiet "$@" "$suite" "$work/root.tar" "${sources[@]}" >&2
+        mv "$work/root.tar" "$tar"
+    fi
+    touch "$tar"
+    forget_old "$name"
+    echo "$tar"
+)
+
 need_apt_as_root() {
     command -v apt-get >/dev/null || die "missing here, and there is no apt-get to install it with: $*"
     [ "$(id -u)" = 0 ] || die "missing here: $*. Run this once as root, or install them with apt-get"

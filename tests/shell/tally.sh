@@ -6,6 +6,7 @@ outcomes=()
 
 # step NAME COMMAND...: runs it with its output shown. A command whose output has libtest's
 # "test result:" lines counts with all its tests, any other as one; exit status 77 means skipped.
+# What a line "tests planned: N" has announced and no result tells of has failed.
 step() {
     local name=$1 status=0 log=$work/log begin=$SECONDS tests failures
     shift
@@ -20,16 +21,19 @@ step() {
     [ -z "$failures" ] || outcomes+=("$failures")
 }
 
-# count_tests LOG: "passed failed ignored", summed over all harnesses in it; empty without any.
+# count_tests LOG: "passed failed ignored missing", summed over all harnesses in it; empty without any.
 count_tests() {
-    sed -n 's/^test result: .* \([0-9]*\) passed; \([0-9]*\) failed; \([0-9]*\) ignored;.*/\1 \2 \3/p' "$1" |
-        awk '{p += $1; f += $2; i += $3} END {if (NR) print p, f, i}'
+    sed -nE -e 's/^test result: .* ([0-9]+) passed; ([0-9]+) failed; ([0-9]+) ignored;.*/\1 \2 \3 0/p' \
+        -e 's/^tests planned: ([0-9]+)$/0 0 0 \1/p' "$1" |
+        awk '{p += $1; f += $2; i += $3; planned += $4}
+            END {missing = planned - p - f - i; if (NR) print p, f, i, (missing > 0 ? missing : 0)}'
 }
 
 count() {
-    local name=$1 status=$2 tests=$3 seconds=$4 p=0 f=0 i=0 word=ok
+    local name=$1 status=$2 tests=$3 seconds=$4 p=0 f=0 i=0 missing=0 word=ok
     if [ -n "$tests" ]; then
-        read -r p f i <<<"$tests"
+        read -r p f i missing <<<"$tests"
+        f=$((f + missing))
     elif [ "$status" = 0 ]; then
         p=1
     elif [ "$status" = 77 ]; then
@@ -40,6 +44,7 @@ count() {
     [ "$f" = 0 ] || word=FAILED
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + i))
     outcomes+=("$(printf '%-7s %5d s  %s%s' "$word" "$seconds" "$name" "${tests:+: $p passed, $f failed, $i skipped}")")
+    [ "$missing" = 0 ] || outcomes+=("                 $missing tests did not run, or not to their end")
 }
 
 # failed_tests LOG: their names as lines of the summary, the first few.

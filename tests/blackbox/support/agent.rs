@@ -1,7 +1,7 @@
 //! A seccomp agent: takes listeners at `listenerPath` and answers for system calls
 //! (seccomp_unotify(2)).
 
-use super::cmd::scaled;
+use super::cmd::patience;
 use super::sys;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::Value;
@@ -11,7 +11,6 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 /// What the agent has seen.
 #[derive(Default, Clone)]
@@ -79,7 +78,7 @@ const RECEIVE: libc::c_ulong = 0xc050_2100;
 const SEND: libc::c_ulong = 0xc018_2101;
 
 fn answer(listener: &OwnedFd, errnos: &BTreeMap<i64, i32>, seen: &Mutex<Seen>) {
-    while sys::readable(listener.as_fd(), scaled(Duration::from_secs(30))) {
+    while sys::readable(listener.as_fd(), patience()) {
         // SAFETY: plain integers, which the kernel wants zeroed.
         let mut request: libc::seccomp_notif = unsafe { std::mem::zeroed() };
         // SAFETY: the request fills one seccomp_notif.

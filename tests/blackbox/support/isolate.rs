@@ -5,7 +5,7 @@
 //! and a tmpfs for scratch files. A runtime that kills too much or forgets to clean up can
 //! then harm nothing outside, and the outer process removes what is left.
 
-use super::sys;
+use super::{cmd, sys};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -108,7 +108,7 @@ pub fn remove_cgroup(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     fs::write(path.join("cgroup.kill"), "1")?;
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + cmd::patience();
     loop {
         match remove_tree(path) {
             Err(error)

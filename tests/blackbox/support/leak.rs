@@ -4,7 +4,7 @@ use super::{Case, isolate, sys};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub struct Fingerprint {
     mounts: BTreeSet<String>,
@@ -46,13 +46,16 @@ fn names(dir: &Path) -> BTreeSet<String> {
     entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// Reaps the dead, then finds and ends the living.
+/// Reaps the dead, then finds and ends the living: those who sleep at 150 looks in a row. Who is about to
+/// end has something to do, and does not sleep, however long it waits for a processor.
 fn processes() -> Vec<String> {
-    let deadline = Instant::now() + super::cmd::scaled(Duration::from_millis(300));
     let mut left = Vec::new();
+    let mut looks = 0;
     loop {
         match sys::wait4(-1, libc::WNOHANG) {
-            Ok((0, ..)) if Instant::now() < deadline => {
+            Ok((0, ..)) if looks < 150 => {
+                let asleep = descendants().into_iter().all(sleeps);
+                looks = if asleep { looks + 1 } else { 0 };
                 std::thread::sleep(Duration::from_millis(2));
             }
             Ok((0, ..)) => {
@@ -68,8 +71,31 @@ fn processes() -> Vec<String> {
     }
 }
 
+/// In an interruptible sleep or stopped, and not killed.
+fn sleeps(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let value = |key| status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+    let killed = ["SigPnd:", "ShdPnd:"].into_iter().filter_map(value).any(|mask| {
+        u64::from_str_radix(mask, 16).is_ok_and(|mask| mask & 1 << (libc::SIGKILL - 1) != 0)
+    });
+    !killed && value("State:").is_some_and(|state| state.starts_with(['S', 'T', 't']))
+}
+
+fn descendants() -> Vec<i32> {
+    let mut all = children();
+    let mut next = 0;
+    while let Some(pid) = all.get(next) {
+        all.extend(children_of(*pid));
+        next += 1;
+    }
+    all
+}
+
 pub fn children() -> Vec<i32> {
-    let pid = std::process::id();
+    children_of(std::process::id() as i32)
+}
+
+fn children_of(pid: i32) -> Vec<i32> {
     let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     list.split_whitespace().filter_map(|p| p.parse().ok()).collect()
 }

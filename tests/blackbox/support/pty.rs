@@ -1,6 +1,6 @@
 //! Pseudo terminals, seen from the side of the person who types.
 
-use super::cmd::scaled;
+use super::cmd::patience;
 use super::sys;
 use nix::pty::{Winsize, openpty};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -26,7 +26,7 @@ impl Pty {
     /// Reads until the text appears; returns everything read since the last call.
     #[track_caller]
     pub fn expect(&mut self, text: &str) -> String {
-        let deadline = Instant::now() + scaled(Duration::from_secs(10));
+        let deadline = Instant::now() + patience();
         loop {
             if let Some(at) = self.seen.find(text) {
                 let rest = self.seen.split_off(at + text.len());
@@ -40,7 +40,7 @@ impl Pty {
 
     /// Everything until the other side is closed.
     pub fn rest(&mut self) -> String {
-        while self.read_some(scaled(Duration::from_secs(5))) {}
+        while self.read_some(patience()) {}
         std::mem::take(&mut self.seen)
     }
 

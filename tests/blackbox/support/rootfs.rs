@@ -40,7 +40,6 @@ pub fn furnish(scratch: &Path) -> io::Result<PathBuf> {
             .arg(tar.to_string_lossy())
             .args(&["-C", &debian.to_string_lossy()])
             .output_in(&scratch.join("workers"), "tar")
-            .seconds(120)
             .run();
         if out.code != Some(0) {
             return Err(io::Error::other(format!("unpack RT_TEST_DEBIAN: {}", out.err())));

@@ -1,13 +1,12 @@
 //! The other end of `--console-socket` and `--pidfd-socket`.
 
-use super::cmd::scaled;
+use super::cmd::patience;
 use super::sys;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use std::io::IoSliceMut;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// A listening socket that takes one descriptor from whoever connects.
 pub struct FdSocket {
@@ -28,7 +27,7 @@ impl FdSocket {
     /// The descriptor and the bytes that came with it.
     #[track_caller]
     pub fn receive(&self) -> (OwnedFd, String) {
-        let limit = scaled(Duration::from_secs(10));
+        let limit = patience();
         assert!(sys::readable(self.listener.as_fd(), limit), "nobody connected");
         let (stream, _) = self.listener.accept().expect("accept");
         assert!(sys::readable(stream.as_fd(), limit), "nothing was sent");

@@ -174,7 +174,6 @@ pub struct Test {
     user: User,
     needs: Vec<Need>,
     differs: Vec<(Kind, &'static str)>,
-    pub seconds: u64,
 }
 
 impl Test {
@@ -186,7 +185,6 @@ impl Test {
             user: User::Root,
             needs: Vec::new(),
             differs: Vec::new(),
-            seconds: 60,
         }
     }
     /// Puts the module's name under another one.
@@ -225,12 +223,6 @@ impl Test {
         self.differs.push((Kind::Crun, why));
         self
     }
-    /// The time limit of a long test.
-    pub fn takes(mut self, seconds: u64) -> Self {
-        self.seconds = seconds;
-        self
-    }
-
     fn why_not(&self, kind: Kind) -> Option<String> {
         if self.user == User::Root && !sys::is_root() {
             return Some("needs root".to_string());
@@ -305,7 +297,7 @@ fn run_worker(test: &Test, scratch: &Path, kind: Kind) -> Result<Completion, Fai
         .inherit_env()
         .env("RUST_BACKTRACE", "0")
         .output_in(&scratch.join("workers"), &test.name.replace("::", "."))
-        .seconds(test.seconds)
+        .limit(cmd::patience() * 5)
         .run();
     let directory = super::worker::directory(scratch, &test.name);
     if sys::is_root() {

@@ -132,13 +132,13 @@ pub fn readable(fd: BorrowedFd<'_>, within: Duration) -> bool {
 }
 
 /// Reaps one child: its pid, wait status and peak memory in kB.
-pub fn wait4(pid: i32, options: i32) -> io::Result<(i32, i32, i64)> {
+pub fn wait4(pid: i32, options: i32) -> io::Result<(i32, i32, libc::rusage)> {
     let mut status = 0;
     // SAFETY: rusage is plain integers, for which zero is a value.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are to live variables.
     let rc = unsafe { libc::wait4(pid, &mut status, options, &mut usage) };
-    check(rc.into()).map(|pid| (pid as i32, status, usage.ru_maxrss))
+    check(rc.into()).map(|pid| (pid as i32, status, usage))
 }
 
 /// Becomes an ordinary user for good.
@@ -199,6 +199,15 @@ pub fn place_fds(fds: &[(RawFd, RawFd)]) -> io::Result<()> {
     Ok(())
 }
 
+/// All signals at their defaults, for `pre_exec`: nohup and the background of a script start programs, and
+/// so us, with some that are ignored.
+pub fn default_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: no handler is installed. Those that cannot be changed are an error, which is fine.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
 /// Starts a session with the terminal on fd 0 as its controlling one; for `pre_exec`.
 pub fn take_terminal() -> io::Result<()> {
     // SAFETY: no arguments.
@@ -213,7 +222,7 @@ pub fn hoard_keys(user: u32, most: u32) -> i32 {
     let pid = fork().expect("fork");
     if pid != 0 {
         drop(writer);
-        assert!(readable(reader.as_fd(), Duration::from_secs(60)), "the keys are taken");
+        assert!(readable(reader.as_fd(), super::cmd::patience()), "the keys are taken");
         return pid;
     }
     become_user(user).expect("become the user");

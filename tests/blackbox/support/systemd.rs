@@ -38,7 +38,7 @@ pub fn session(cmd: Cmd) -> Cmd {
 
 pub fn rt_cmd(c: &Case, args: &[&str]) -> Cmd {
     let root = c.state.to_string_lossy().into_owned();
-    session(c.bare_cmd(&["--root", &root, "--systemd-cgroup"]).args(args)).seconds(40)
+    session(c.bare_cmd(&["--root", &root, "--systemd-cgroup"]).args(args))
 }
 
 pub fn rt(c: &Case, args: &[&str]) -> Out {
@@ -58,7 +58,7 @@ pub fn down(c: &Case) {
 
 pub fn systemctl(c: &Case, args: &[&str]) -> Out {
     let user: &[&str] = if c.rootless { &["--user"] } else { &[] };
-    session(Cmd::new(&["systemctl", "--no-pager"]).args(user).args(args)).seconds(30).run()
+    session(Cmd::new(&["systemctl", "--no-pager"]).args(user).args(args)).run()
 }
 
 /// Has systemd read everything again. It answers before it writes the cgroups anew, and answers
