@@ -167,8 +167,14 @@ impl Place {
 
     /// Opens what is needed of a pid namespace, and chooses it for the child that is born last.
     fn join_pid(&mut self, namespace: RawFd, count: usize) -> Result<(), Failure> {
-        for slot in self.procfs.iter_mut().take(count) {
-            *slot = procfs::open(namespace)?;
+        if count > self.procfs.len() {
+            return Err(Failure::new(Call::Procfs, Errno::EMFILE));
+        }
+        for slot in 0..count {
+            let context = procfs::open(self, namespace)?;
+            if let Some(slot) = self.procfs.get_mut(slot) {
+                *slot = context;
+            }
         }
         self.joins_pid = true;
         ns::setns(namespace, ::libc::CLONE_NEWPID as u64).at(Call::Setns)

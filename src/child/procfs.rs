@@ -17,6 +17,7 @@ use ::core::prelude::rust_2024::*;
 use ::nix::errno::Errno;
 
 use super::report::{At, Call, Failure};
+use super::{Place, process};
 use crate::sys::clone::{self, Side};
 use crate::sys::mount::{self, MountAttr};
 use crate::sys::pidfd::{self, Exit};
@@ -26,13 +27,15 @@ use crate::sys::{RawFd, fs, ns, sock};
 pub(super) const MOST: usize = 4;
 
 /// A context for a procfs of this pid namespace.
-pub(super) fn open(namespace: RawFd) -> Result<RawFd, Failure> {
+pub(super) fn open(at: &mut Place, namespace: RawFd) -> Result<RawFd, Failure> {
     let context = mount::fsopen(c"proc").at(Call::FsOpen)?;
     match mount::fsconfig_set_fd(context, c"pidns", namespace) {
         Ok(()) => Ok(context),
         // Before Linux 6.17 there is no such parameter.
         Err(Errno::EINVAL) => {
             fs::close(context);
+            // The helper will be seen.
+            process::appear(at)?;
             by_helper(namespace)
         }
         Err(errno) => Err(errno).at(Call::Procfs),

@@ -17,8 +17,8 @@ use super::namespaces::flag;
 use super::process::Process;
 use crate::child::{LAST, Needed, Op, Script, Step};
 use crate::seccomp::{Filter, NATIVE};
-use crate::sys::RawFd;
 use crate::sys::page::CArray;
+use crate::sys::{RawFd, sched};
 
 /// A namespace file that the parent has opened.
 #[derive(Debug, Clone)]
@@ -346,7 +346,7 @@ const OWN_FILES: u32 = 16;
 
 /// Whether the limit would meet the child itself: it comes last of all.
 fn has_few_files(limit: &Rlimit, last: &Last) -> bool {
-    limit.resource == libc::RLIMIT_NOFILE && limit.soft < (last.keep_below + OWN_FILES).into()
+    limit.resource == sched::NOFILE && limit.soft < (last.keep_below + OWN_FILES).into()
 }
 
 fn rlimit(limit: &Rlimit, soft: u64, hard: u64) -> Op {
@@ -513,7 +513,7 @@ fn passes_all<'a>(filter: &Filter, mut after: impl Iterator<Item = &'a Op>) -> b
 /// The limit on processes is for those of the user, of whom the birth in a pid namespace makes one
 /// more for a moment. To lower it needs no right.
 fn counts_processes(limit: &Rlimit) -> bool {
-    limit.resource == libc::RLIMIT_NPROC
+    limit.resource == sched::NPROC
 }
 
 /// The reader of the configuration lets no NUL through.

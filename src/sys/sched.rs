@@ -42,6 +42,13 @@ pub fn getrlimit(resource: u32) -> Result<(u64, u64), Errno> {
     Ok((limit[0], limit[1]))
 }
 
+/// `RLIMIT_NPROC` and `RLIMIT_NOFILE`, whose type differs between C libraries.
+#[allow(clippy::unnecessary_cast)]
+pub const NPROC: u32 = libc::RLIMIT_NPROC as u32;
+/// See [`NPROC`].
+#[allow(clippy::unnecessary_cast)]
+pub const NOFILE: u32 = libc::RLIMIT_NOFILE as u32;
+
 /// ioprio_set(2) of this process.
 pub fn ioprio_set(priority: u16) -> Result<(), Errno> {
     const IOPRIO_WHO_PROCESS: i32 = 1;

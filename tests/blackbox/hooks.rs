@@ -259,7 +259,10 @@ fn poststart_does_not_run_without_a_program(c: &Case) {
     fs::set_permissions(b.rootfs("script"), fs::Permissions::from_mode(0o755)).unwrap();
     let out = c.create(b.args(&["/script"])).ok();
     c.rt(&["start", ID]).fails("could not be executed");
-    assert_eq!(out.err(), "exec /script: no such file or directory\n");
+    assert_eq!(
+        out.err(),
+        "exec /script: no such file or directory: its interpreter /no/such/interpreter is not in the container\n"
+    );
     c.wait_for_status("stopped");
     c.down();
     assert!(!ran.exists());

@@ -267,7 +267,7 @@ fn become_user(rights: &Rights<'_>) -> Result<(), Errno> {
     for limit in &rights.process.limits.rlimits {
         // The birth in a pid namespace makes one process more of the user, for a moment: the limit
         // on them comes after it (`finish_rights`).
-        if limit.resource == ::libc::RLIMIT_NPROC {
+        if limit.resource == sched::NPROC {
             let (_, own) = sched::getrlimit(limit.resource)?;
             let hard = ::core::cmp::max(own, limit.hard);
             sched::setrlimit(limit.resource, hard, hard)?;
@@ -304,7 +304,7 @@ fn drop_rights(rights: &Rights<'_>) -> Result<(), Errno> {
 /// What could not come before the birth.
 fn finish_rights(rights: &Rights<'_>) -> Result<(), Errno> {
     for limit in &rights.process.limits.rlimits {
-        if limit.resource == ::libc::RLIMIT_NPROC {
+        if limit.resource == sched::NPROC {
             sched::setrlimit(limit.resource, limit.soft, limit.hard)?;
         }
     }
