@@ -13,8 +13,8 @@ pub fn watch(secret: &str, word: &str) {
     let mut seen = BTreeSet::new();
     loop {
         for pid in pids().into_iter().filter(|pid| *pid != std::process::id()) {
-            // Once more when it has become another program.
-            let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            // Once more when it has become another program, which has other arguments.
+            let name = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             if seen.insert((pid, name)) {
                 // SAFETY: integers only.
                 let stopped = unsafe { libc::kill(pid as i32, libc::SIGSTOP) } == 0;
