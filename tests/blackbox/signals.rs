@@ -226,14 +226,17 @@ fn dead_init_in_a_frozen_cgroup_is_stopped(c: &Case) {
 fn pause_and_resume_do_not_overtake_each_other(c: &Case) {
     c.up(c.bundle().args(&["/probe", "sleep"]));
     let freeze = c.cgroup_dir().expect("root").join(ID).join("cgroup.freeze");
-    let slow = ["strace", "-f", "-o", "/dev/null", "--inject=pread64:delay_enter=1000000"];
+    // -D: the process that is waited for is rt, and not strace.
+    let slow = ["strace", "-D", "-f", "-o", "/dev/null", "--inject=pread64:delay_enter=5000000"];
     let pause = c.rt_cmd(&["pause", ID]).through(&slow).spawn();
     wait_until("the cgroup is frozen", || {
         std::fs::read_to_string(&freeze).is_ok_and(|text| text == "1\n")
     });
     let ended = sys::pidfd_open(pause.pid).unwrap();
     c.rt(&["resume", ID]).ok();
-    let ended = sys::readable(std::os::fd::AsFd::as_fd(&ended), std::time::Duration::ZERO);
+    // It gives the lock back as it ends; before that it sleeps for five seconds.
+    let moment = std::time::Duration::from_secs(2);
+    let ended = sys::readable(std::os::fd::AsFd::as_fd(&ended), moment);
     assert!(ended, "resume came before the end of pause");
     pause.wait().ok();
     assert_eq!(c.status(), "running");
