@@ -38,8 +38,15 @@ const TERMINAL: &[Needed] = &[any("setsid"), any("ioctl")];
 const DUMPABLE: &[Needed] = &[any("prctl")];
 const CAPABILITIES: &[Needed] = &[any("prctl"), any("capset"), any("capget")];
 const RLIMIT: &[Needed] = &[any("prlimit64")];
-const GATE: &[Needed] =
-    &[any("signalfd4"), any(POLL), any("read"), any("close"), any("exit_group")];
+/// A stopped or frozen process goes on with its poll(2) by restart_syscall(2).
+const GATE: &[Needed] = &[
+    any("signalfd4"),
+    any(POLL),
+    any("restart_syscall"),
+    any("read"),
+    any("close"),
+    any("exit_group"),
+];
 const SIGNALS: &[Needed] = &[any("rt_sigaction"), any("rt_sigprocmask")];
 
 impl Op {
@@ -55,7 +62,7 @@ impl Op {
             Op::Capabilities { .. } => CAPABILITIES,
             Op::Rlimit { .. } => RLIMIT,
             // Looks only where it has not found it before the filter.
-            Op::FindProgram { .. } => &[],
+            Op::FindProgram { .. } | Op::Cwd { .. } => &[],
             Op::Gate(_) => GATE,
             Op::ResetSignals => SIGNALS,
             _ => return None,

@@ -98,6 +98,8 @@ pub(crate) struct Place {
     in_cwd: bool,
     /// Which candidate of the program can be executed, or is to be talked about.
     program: usize,
+    /// The birth in a joined pid namespace is still to come.
+    unborn: bool,
     /// One was found.
     has_program: bool,
     /// What the kernel said beyond the errno.
@@ -123,6 +125,10 @@ pub fn enter(mut script: Script, link: RawFd, proc: RawFd, page: &'static Shared
         alone: false,
         in_cwd: false,
         program: 0,
+        unborn: script
+            .steps
+            .iter()
+            .any(|step| ::core::matches!(step.op, Op::EnterPidNamespace { .. })),
         has_program: false,
         detail: Detail::new(),
         home: Home::new(),

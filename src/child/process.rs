@@ -39,6 +39,7 @@ pub(super) fn fork(at: &mut Place, namespaces: u64) -> Result<(), Failure> {
 
 /// Only children are born in a pid namespace that was joined (pid_namespaces(7)).
 pub(super) fn enter_pid_namespace(at: &mut Place, copy: bool) -> Result<(), Failure> {
+    at.unborn = false;
     if copy {
         return fork(at, 0);
     }

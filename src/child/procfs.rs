@@ -24,7 +24,7 @@ use crate::sys::pidfd::{self, Exit};
 use crate::sys::{RawFd, fs, ns, sock};
 
 /// How many a configuration can have.
-pub(super) const MOST: usize = 4;
+pub(super) const MOST: usize = 16;
 
 /// A context for a procfs of this pid namespace.
 pub(super) fn open(at: &mut Place, namespace: RawFd) -> Result<RawFd, Failure> {

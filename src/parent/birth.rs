@@ -11,16 +11,19 @@ use nix::errno::Errno;
 
 use self::failure::clone_error;
 use super::protect;
-use crate::child::{self, Script};
+use crate::child::{self, Op, Script, Step};
 use crate::error::{Doing, Error, Result};
 use crate::sync::{self, Frame, Kind};
 use crate::sys::clone::{self, Side};
 use crate::sys::page::SharedPage;
 use crate::sys::proc::ignored_signals;
-use crate::sys::{fs, mem, memory, pidfd, signal, sock};
+use crate::sys::{fs, io, mem, memory, pidfd, signal, sock};
 
 /// The inode number of the root of a procfs.
 const PROC_ROOT_INODE: u64 = 1;
+
+/// How long a killed child may take to end.
+const ENDING_MS: i32 = 10_000;
 
 /// How the child comes into the world.
 #[derive(Debug, Default)]
@@ -52,6 +55,10 @@ pub struct Birth {
     pub ignored: signal::Mask,
     /// It is only a stage so far.
     stage: bool,
+    /// Its birth is in a pid namespace that others are in, when all else is done.
+    is_born_last: bool,
+    /// Others can see it.
+    seen: bool,
     ready: bool,
 }
 
@@ -117,8 +124,22 @@ pub fn begin(script: Script, cradle: &Cradle) -> Result<Birth> {
     page.ignored.store(ignored.bits(), Ordering::Relaxed);
     tracing::debug!("child process in init(): pid {pid}, {} steps to do", script.steps.len());
     let stage = script.steps.iter().any(|step| step.op.ends_stage());
+    let enters = |step: &Step| matches!(step.op, Op::EnterPidNamespace { .. });
+    let is_born_last = script.steps.iter().any(enters);
     let script = ManuallyDrop::new(script);
-    Ok(Birth { script, link: ours, page, pid, pidfd, mask, ignored, stage, ready: false })
+    Ok(Birth {
+        script,
+        link: ours,
+        page,
+        pid,
+        pidfd,
+        mask,
+        ignored,
+        stage,
+        is_born_last,
+        seen: false,
+        ready: false,
+    })
 }
 
 /// The host's procfs, before anything of a container is near: it must be a whole procfs
@@ -149,6 +170,11 @@ impl Birth {
         };
         let fd = fd.map(mem::own);
         tracing::debug!("the child says: {:?} {}", frame.kind, frame.arg);
+        // A peer may have the child's end of the socket by now, or the child itself: there is
+        // nothing left that the child could want.
+        if self.seen && !matches!(frame.kind, Kind::Ready | Kind::Failed) {
+            return Err(Error::new(format!("the child sent an unexpected {:?}", frame.kind)));
+        }
         match (frame.kind, fd) {
             (Kind::Cgroup, _) => Ok(Event::Cgroup),
             (Kind::Guard, _) => {
@@ -165,10 +191,12 @@ impl Birth {
             (Kind::Console, Some(master)) => Ok(Event::Console(master, frame.arg as u32)),
             (Kind::Born, _) if self.stage => {
                 self.adopt()?;
+                self.seen = self.is_born_last;
                 self.listen()
             }
             (Kind::Ready, _) => {
                 self.ready = true;
+                self.seen = true;
                 Ok(Event::Ready)
             }
             (Kind::Failed, _) => {
@@ -243,8 +271,15 @@ impl Birth {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(errno) => return Err(errno).doing(|| "kill the child"),
         }
-        match pidfd::wait(self.pidfd.as_fd(), false) {
-            Ok(_) | Err(Errno::ECHILD) => Ok(()),
+        // Whoever traces it keeps it from being reaped.
+        let mut ended = [io::interest(self.pidfd.as_raw_fd(), libc::POLLIN)];
+        io::poll(&mut ended, ENDING_MS).doing(|| "wait for the end of the child")?;
+        match pidfd::wait(self.pidfd.as_fd(), true) {
+            Ok(Some(_)) | Err(Errno::ECHILD) => Ok(()),
+            Ok(None) => {
+                let text = format!("the child was killed, and is still there after {ENDING_MS} ms");
+                Err(Error::new(text).hint("it may be traced, or stuck in the kernel (state D)"))
+            }
             Err(errno) => Err(errno).doing(|| "reap the child"),
         }
     }

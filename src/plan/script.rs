@@ -479,8 +479,11 @@ fn waiting(plan: &Plan, process: &Process, last: &Last) -> Steps {
             steps.for_field(rlimit(limit, limit.soft, limit.hard), &limit.field);
         }
     }
-    if last.birth.is_some() && !process.args.is_empty() {
-        steps.at(Op::FindProgram { last: true }, "process.args");
+    if last.birth.is_some() {
+        steps.at(Op::Cwd { path: process.cwd.clone(), last: true }, "process.cwd");
+        if !process.args.is_empty() {
+            steps.at(Op::FindProgram { last: true }, "process.args");
+        }
     }
     if last.gate.is_some() && plan.unprivileged {
         // An exec by the same ordinary user may join a process that waits at the gate only

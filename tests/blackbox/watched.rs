@@ -18,6 +18,8 @@ tests! {
     start_hooks_in_a_joined_pid_namespace: rt_only(),
     create_hooks_in_a_joined_pid_namespace: rt_only(),
     gate_of_a_new_pid_namespace: rt_only(),
+    gate_outlives_a_pause_whatever_the_filter_says: rt_only(),
+    proc_self_is_that_of_the_process: rt_only(),
     runtime_as_the_program_of_the_image: rt_only(),
 }
 
@@ -277,4 +279,32 @@ fn runtime_as_the_program_of_the_image(c: &Case) {
     for process in seen {
         assert_ne!(process["mount_of_exe"], 0, "{process}");
     }
+}
+
+/// A process that was stopped goes on waiting by restart_syscall(2), which profiles that were made by
+/// tracing do not know.
+fn gate_outlives_a_pause_whatever_the_filter_says(c: &Case) {
+    for call in ["restart_syscall", "rt_sigprocmask", "setsid", "read", "clone"] {
+        let rule = json!({"names": [call], "action": "SCMP_ACT_ERRNO"});
+        let mut b = c.bundle();
+        b.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}));
+        c.create(b.args(&["/probe", "exit", "7"])).ok();
+        c.rt(&["pause", ID]).ok();
+        c.rt(&["resume", ID]).ok();
+        assert_eq!(c.status(), "created", "{call}");
+        c.rt(&["start", ID]).ok();
+        c.wait_for_status("stopped");
+        c.down();
+    }
+}
+
+/// The working directory and the program may be named by way of the process, which is born last.
+fn proc_self_is_that_of_the_process(c: &Case) {
+    c.up(c.bundle().args(&["/probe", "sleep"]));
+    let out =
+        c.rt(&["exec", "--cwd", "/proc/self", ID, "/bin/sh", "-c", "pwd; echo /proc/$$"]).ok();
+    let lines: Vec<_> = out.out().lines().map(str::to_string).collect();
+    assert_eq!(lines[0], lines[1]);
+    c.rt(&["exec", ID, "/proc/self/root/bin/true"]).ok();
+    c.down();
 }
