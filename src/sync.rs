@@ -25,7 +25,7 @@
 //!    | <----------- Appear ----------- |  only where the page does not say so already: others
 //!    | ------------- ack ------------> |  will see me, is the runtime's binary out of reach?
 //!    | <------------ Ready ----------- |  state, pid file
-//!    | ------------- ack ------------> |  then the gate, seccomp, execve
+//!    | ------------- ack ------------> |  then the gate, execve
 //!    |     (SCMP_ACT_NOTIFY: the listener is taken out of the child by pidfd_getfd(2);
 //!    |      both talk by a shared page, since no call of the child is sure to return)
 //!    | <------- end of file ---------- |  execve has closed the socket: it runs

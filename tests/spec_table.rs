@@ -1,5 +1,5 @@
 //! docs/spec.md has one row for each field of the runtime specification, and each row
-//! names tests that exist.
+//! names tests that exist; docs/security.md names tests that exist for every rule.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,9 +13,15 @@ mod fields;
 /// Platforms that a Linux runtime has nothing to do with; one row each.
 const FOREIGN: &[&str] = &["solaris", "windows", "vm", "zos"];
 
+/// How many rules docs/security.md has.
+const RULES: usize = 22;
+
 fn table() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/spec.md");
-    fs::read_to_string(path).expect("docs/spec.md")
+    document("docs/spec.md")
+}
+
+fn document(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect(path)
 }
 
 /// The cells of each row whose first cell is code.
@@ -74,6 +80,30 @@ fn every_row_names_tests_that_exist() {
         }
     }
     assert!(wrong.is_empty(), "docs/spec.md:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn security_names_tests_that_exist() {
+    let text = document("docs/security.md");
+    let known = test_names();
+    let named = || text.lines().flat_map(code).filter(|word| word.contains("::"));
+    let mut wrong: Vec<String> = named()
+        .filter(|word| !known.contains(*word))
+        .map(|word| format!("no test {word}"))
+        .collect();
+    let rows = rows(&text);
+    for row in &rows {
+        if row.len() < 3 || row.last().is_none_or(String::is_empty) {
+            wrong.push(format!("{}: neither a test nor a reason", row[0]));
+        }
+    }
+    for rule in (1..=RULES).map(|number| format!("`R{number}`")) {
+        let of_rule = rows.iter().find(|row| row[0] == rule).and_then(|row| row.last());
+        if !of_rule.is_some_and(|cell| code(cell).iter().any(|word| word.contains("::"))) {
+            wrong.push(format!("{rule}: no test"));
+        }
+    }
+    assert!(wrong.is_empty(), "docs/security.md:\n{}", wrong.join("\n"));
 }
 
 /// `module::function` of every test in the tree, by the names of the files.
