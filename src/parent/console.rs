@@ -1,7 +1,6 @@
 //! Handing a descriptor to the caller: the terminal (`--console-socket`) and the pidfd
 //! (`--pidfd-socket`). One message on a stream socket of the caller's.
 
-use std::io::IsTerminal;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +11,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, soc
 use nix::sys::termios::{OutputFlags, SetArg, tcgetattr, tcsetattr};
 
 use crate::error::{Doing, Error, Kind, Result};
-use crate::sys::{RawFd, fs, io, mem, sock};
+use crate::sys::{RawFd, fs, io, mem, pty, sock};
 
 /// How long the caller may take: it has asked for the descriptor, so it is there.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,12 +36,13 @@ pub fn check(terminal: bool, detach: bool, socket: bool, otherwise: &str) -> Res
     }
 }
 
-/// Keeps the terminal from writing `\r\n` for `\n` when the foreground has no terminal of
-/// its own: what comes out goes to a file or a pipe then. A real terminal on the other side
-/// is made raw and gets both characters as they are.
-pub fn keep_newlines(master: &OwnedFd) -> Result<()> {
-    if std::io::stdin().is_terminal() {
-        return Ok(());
+/// Makes the container's terminal fit the caller's stdin, before any program can look at it: as
+/// large, if that is a terminal. If not, it does not write `\r\n` for `\n`, since what comes out
+/// goes to a file or a pipe then; a real terminal on the other side is made raw and gets both
+/// characters as they are.
+pub fn fit(master: &OwnedFd) -> Result<()> {
+    if let Ok(size) = pty::size(libc::STDIN_FILENO) {
+        return resize(master, size).doing(|| "set the size of the terminal");
     }
     let set = || {
         let mut mode = tcgetattr(master)?;
@@ -50,6 +50,15 @@ pub fn keep_newlines(master: &OwnedFd) -> Result<()> {
         tcsetattr(master, SetArg::TCSANOW, &mode)
     };
     set().doing(|| "set up the terminal")
+}
+
+/// Rows and columns of the caller's terminal become the container's; none are known of a serial
+/// line, and `process.consoleSize` stays then.
+pub fn resize(master: &OwnedFd, (rows, columns): (u16, u16)) -> Result<(), Errno> {
+    match (rows, columns) {
+        (0, 0) => Ok(()),
+        _ => pty::set_size(master.as_raw_fd(), rows, columns),
+    }
 }
 
 /// A connection to the caller's socket, made before anything else: a mistake in the path

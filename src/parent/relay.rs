@@ -10,6 +10,7 @@ use nix::sys::termios::{
 };
 use nix::unistd::{getpgrp, tcgetpgrp};
 
+use super::console;
 use crate::error::errno_text;
 use crate::sys::{RawFd, fs, io, mem, pty};
 
@@ -44,7 +45,7 @@ pub(super) struct Relay<'a> {
 }
 
 impl<'a> Relay<'a> {
-    /// Makes the caller's terminal, if stdin is one, raw and the other one as large.
+    /// Makes the caller's terminal, if stdin is one, raw.
     pub(super) fn new(
         master: OwnedFd,
         stdin: BorrowedFd<'a>,
@@ -64,6 +65,7 @@ impl<'a> Relay<'a> {
             gone: false,
             raw: RawMode::new(stdin)?,
         };
+        // It may have changed since the terminal was made, when nobody listened to SIGWINCH.
         relay.resize();
         Ok(relay)
     }
@@ -71,8 +73,8 @@ impl<'a> Relay<'a> {
     /// The size of the caller's terminal becomes that of the container's.
     pub(super) fn resize(&self) {
         // A stdin that is no terminal has no size; one that was closed keeps its last.
-        if let Ok((rows, columns)) = pty::size(self.stdin.raw()) {
-            let _ = pty::set_size(self.master.as_raw_fd(), rows, columns);
+        if let Ok(size) = pty::size(self.stdin.raw()) {
+            let _ = console::resize(&self.master, size);
         }
     }
 

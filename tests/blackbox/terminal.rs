@@ -16,6 +16,7 @@ tests! {
     terminal_is_the_controlling_one,
     foreground_run_relays_the_terminal,
     foreground_run_copies_the_window_size: except_crun("not in this version"),
+    foreground_size_is_set_before_the_process_runs: except_crun("not in this version"),
     foreground_run_follows_window_changes: except_crun("not in this version"),
     foreground_run_restores_the_callers_terminal,
     foreground_run_returns_the_exit_code,
@@ -157,6 +158,30 @@ fn foreground_run_copies_the_window_size(c: &Case) {
     pty.expect("size 31x97");
     run.kill(libc::SIGKILL);
     run.wait();
+    c.down();
+}
+
+/// A program asks once, when it starts.
+fn foreground_size_is_set_before_the_process_runs(c: &Case) {
+    let mut b = c.bundle();
+    b.set("/root/readonly", json!(false)).sh("stty size; echo > /asked; read wait");
+    if c.is_rt() {
+        // `rt` itself does not go on before the program has asked.
+        let asked = b.rootfs("asked");
+        let script = format!("until [ -e {} ]; do sleep 0.01; done", asked.display());
+        b.push("/hooks/poststart", json!({"path": "/bin/sh", "args": ["sh", "-c", script]}));
+    }
+    let (mut pty, run) = run_on_pty(c, &mut b, 31, 97);
+    pty.expect("31 97");
+    pty.type_in("\n");
+    run.wait().ok();
+    c.up(c.bundle().args(&["/probe", "sleep"]));
+    for rows in 30..40 {
+        let (mut pty, slave) = Pty::open(rows, 97);
+        let exec = c.rt_cmd(&["exec", "-t", ID, "/bin/stty", "size"]).terminal(&slave).spawn();
+        exec.wait().ok();
+        pty.expect(&format!("{rows} 97"));
+    }
     c.down();
 }
 
