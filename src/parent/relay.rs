@@ -12,7 +12,7 @@ use nix::unistd::{getpgrp, tcgetpgrp};
 
 use super::console;
 use crate::error::errno_text;
-use crate::sys::{RawFd, fs, io, mem, pty};
+use crate::sys::{RawFd, fs, io, mem, pty, signal};
 
 /// A write of this size to a pipe that poll(2) calls writable does not block (`PIPE_BUF`).
 const CHUNK: usize = 4096;
@@ -154,8 +154,10 @@ impl<'a> Relay<'a> {
     }
 
     /// The process is gone: shows what it has written and nobody has read. Never waits
-    /// for more of it, and not for ever for stdout.
-    pub(super) fn finish(mut self) {
+    /// for more of it, and not for ever for stdout: a signal that would have ended the process
+    /// ends that, too.
+    pub(super) fn finish(mut self, signals: Option<BorrowedFd<'_>>) {
+        let signals = signals.map_or(-1, |fd| fd.as_raw_fd());
         self.slave = None;
         self.typed.ended = true;
         let mut give_up = Instant::now() + PATIENCE;
@@ -169,13 +171,26 @@ impl<'a> Relay<'a> {
             if self.shown.is_empty() || rest == 0 || left.is_zero() {
                 return;
             }
-            let mut fds = [io::interest(self.stdout.raw(), libc::POLLOUT)];
-            if io::poll(&mut fds, io::timeout_ms(Some(left))).unwrap_or(0) > 0 {
+            let stdout = io::interest(self.stdout.raw(), libc::POLLOUT);
+            let mut fds = [stdout, io::interest(signals, libc::POLLIN)];
+            let _ = io::poll(&mut fds, io::timeout_ms(Some(left)));
+            let [stdout, signaled] = fds;
+            if signaled.revents != 0 && has_fatal(signals) {
+                return;
+            }
+            if stdout.revents != 0 {
                 self.shown.write(self.stdout.raw());
                 give_up = Instant::now() + PATIENCE;
             }
         }
     }
+}
+
+/// Whether there is one that asks us to end. SIGPIPE is the kernel's word on our own stdout.
+fn has_fatal(signals: RawFd) -> bool {
+    const FATAL: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+    std::iter::from_fn(|| signal::next(signals).ok().flatten())
+        .any(|received| FATAL.contains(&received.signal))
 }
 
 /// Bytes on their way.

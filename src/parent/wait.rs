@@ -36,7 +36,7 @@ pub fn foreground(
 pub fn last_words(terminal: OwnedFd) -> Result<()> {
     let (input, output) = (stdin(), stdout());
     let relay = Relay::new(terminal, input.as_fd(), output.as_fd());
-    relay.map(Relay::finish).doing(|| "read the container's terminal")
+    relay.map(|relay| relay.finish(None)).doing(|| "read the container's terminal")
 }
 
 fn relay(
@@ -75,11 +75,13 @@ fn relay(
             relay.serve(ready);
         }
     }
+    // It has ended, so there is something to reap. Before anything else: a zombie of ours, whose
+    // output nobody takes, would keep the pid namespace it was in from ending.
+    let exit = pidfd::wait(init, false)?.ok_or(Errno::ECHILD)?;
     if let Some(relay) = relay {
-        relay.finish();
+        relay.finish(Some(signals.as_fd()));
     }
-    // It has ended, so there is something to reap.
-    pidfd::wait(init, false)?.ok_or(Errno::ECHILD)
+    Ok(exit)
 }
 
 fn forward(init: BorrowedFd<'_>, received: signal::Received, relay: Option<&mut Relay<'_>>) {

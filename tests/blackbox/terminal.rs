@@ -3,6 +3,7 @@
 use crate::support::cmd::wait_until;
 use crate::support::pty::Pty;
 use crate::support::socket::FdSocket;
+use crate::support::sys;
 use crate::support::{Bundle, Case, ID};
 use crate::tests;
 use serde_json::{Value, json};
@@ -25,6 +26,7 @@ tests! {
     console_socket_without_a_terminal_is_refused: except_crun("ignored"),
     missing_console_socket_is_an_error,
     exec_with_a_terminal_relays_it,
+    exec_whose_reader_has_stalled_lets_the_container_end: except_runc("its end waits for the reader"),
     exec_detached_sends_its_terminal,
     pidfd_socket_gets_a_pidfd_of_init: rt_only(),
     pidfd_socket_gets_a_pidfd_of_exec: rt_only(),
@@ -255,6 +257,35 @@ fn exec_with_a_terminal_relays_it(c: &Case) {
     pty.expect("/dev/pts/");
     exec.wait().exits(4);
     c.down();
+}
+
+/// The dead process of an `exec` is its parent's to reap, and the namespace waits for that. What
+/// it has written and nobody takes is no reason to be late.
+fn exec_whose_reader_has_stalled_lets_the_container_end(c: &Case) {
+    // `rt` does not wait for ever, so that one try may come too late on a busy machine.
+    let in_time = (0..5).any(|_| {
+        c.up(c.bundle().args(&["/probe", "sleep"]));
+        let (stalled, output) = nix::unistd::pipe().unwrap();
+        let (input, _typist) = nix::unistd::pipe().unwrap();
+        let pipe = std::os::fd::AsFd::as_fd(&stalled);
+        let exec = c.rt_cmd(&["exec", "-t", ID, "/bin/yes"]).stdin(input).output(output).spawn();
+        let mut length = 0;
+        // Not full to the last byte: what is written last needs a page to itself.
+        wait_until("the pipe is full", || {
+            let before = std::mem::replace(&mut length, sys::unread(pipe));
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            length > 0 && length == before
+        });
+        c.rt(&["kill", ID, "KILL"]).ok();
+        c.wait_for_status("stopped");
+        let in_time = !exec.has_ended();
+        // A signal ends the wait for the reader.
+        exec.kill(libc::SIGTERM);
+        exec.wait().exits(137);
+        c.down();
+        in_time
+    });
+    assert!(in_time, "the container ended only after the output was given up");
 }
 
 fn exec_detached_sends_its_terminal(c: &Case) {
