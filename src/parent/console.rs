@@ -22,6 +22,35 @@ const PIECE: usize = 16 << 10;
 /// Whether the terminal that the process wants can be given to somebody. `otherwise` is how to do
 /// without.
 pub fn check(terminal: bool, detach: bool, socket: bool, otherwise: &str) -> Result<()> {
+    decide(terminal, detach, socket, otherwise)?;
+    if terminal && !detach {
+        return somebody_is_there(otherwise);
+    }
+    if !terminal && detach && pty::size(libc::STDIN_FILENO).is_ok() {
+        tracing::warn!(
+            "standard input is a terminal: the container reads what is typed for the caller, too; \
+             start it with </dev/null"
+        );
+    }
+    Ok(())
+}
+
+/// Somebody who types, or a pipe, a socket or a file that does: with neither, as in a cron job,
+/// a shell would show its prompt to nobody and wait for ever.
+fn somebody_is_there(otherwise: &str) -> Result<()> {
+    let is_terminal = |fd: &RawFd| pty::size(*fd).is_ok();
+    let stdio = [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO];
+    let stdin = fs::fstat(libc::STDIN_FILENO).map(|stat| stat.st_mode & libc::S_IFMT);
+    let types = stdin.is_ok_and(|kind| kind != libc::S_IFCHR);
+    if types || stdio.iter().any(is_terminal) {
+        return Ok(());
+    }
+    let text = "cannot allocate tty: none of standard input, output and error is a terminal";
+    let hint = format!("{otherwise}, or give it its input by a pipe or a file");
+    Err(Error::new(text).kind(Kind::Invalid).hint(hint))
+}
+
+fn decide(terminal: bool, detach: bool, socket: bool, otherwise: &str) -> Result<()> {
     let refuse = |what: &str| Err(Error::new(what).kind(Kind::Invalid));
     match (terminal, detach, socket) {
         (true, true, false) => {
@@ -160,7 +189,7 @@ mod tests {
             (false, false, true, false),
         ] {
             let case = format!("{terminal} {detach} {socket}");
-            assert_eq!(check(terminal, detach, socket, "").is_ok(), fine, "{case}");
+            assert_eq!(decide(terminal, detach, socket, "").is_ok(), fine, "{case}");
         }
     }
 
