@@ -346,13 +346,14 @@ fn exec_whose_reader_has_stalled_lets_the_container_end(c: &Case) {
         let (stalled, output) = nix::unistd::pipe().unwrap();
         let (input, _typist) = nix::unistd::pipe().unwrap();
         let pipe = std::os::fd::AsFd::as_fd(&stalled);
-        let exec = c.rt_cmd(&["exec", "-t", ID, "/bin/yes"]).stdin(input).output(output).spawn();
+        let endless = ["exec", "-t", ID, "/bin/sh", "-c", "while :; do echo $PATH; done"];
+        let exec = c.rt_cmd(&endless).stdin(input).output(output).spawn();
         let mut length = 0;
         // Not full to the last byte: what is written last needs a page to itself.
         wait_until("the pipe is full", || {
             let before = std::mem::replace(&mut length, sys::unread(pipe));
             std::thread::sleep(std::time::Duration::from_millis(50));
-            length > 0 && length == before
+            length > 1 << 15 && length == before
         });
         c.rt(&["kill", ID, "KILL"]).ok();
         c.wait_for_status("stopped");
