@@ -237,7 +237,7 @@ impl<'a> Attempt<'a> {
         match &self.request.console_socket {
             Some(socket) => socket.send(master.as_fd(), format!("/dev/pts/{number}").as_bytes()),
             None => {
-                console::keep_newlines(&master)?;
+                console::fit(&master)?;
                 self.master = Some(master);
                 Ok(())
             }

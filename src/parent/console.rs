@@ -1,7 +1,6 @@
 //! Handing a descriptor to the caller: the terminal (`--console-socket`) and the pidfd
 //! (`--pidfd-socket`). One message on a stream socket of the caller's.
 
-use std::io::IsTerminal;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +11,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, soc
 use nix::sys::termios::{OutputFlags, SetArg, tcgetattr, tcsetattr};
 
 use crate::error::{Doing, Error, Kind, Result};
-use crate::sys::{RawFd, fs, io, mem, sock};
+use crate::sys::{RawFd, fs, io, mem, pty, sock};
 
 /// How long the caller may take: it has asked for the descriptor, so it is there.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,6 +22,35 @@ const PIECE: usize = 16 << 10;
 /// Whether the terminal that the process wants can be given to somebody. `otherwise` is how to do
 /// without.
 pub fn check(terminal: bool, detach: bool, socket: bool, otherwise: &str) -> Result<()> {
+    decide(terminal, detach, socket, otherwise)?;
+    if terminal && !detach {
+        return somebody_is_there(otherwise);
+    }
+    if !terminal && detach && pty::size(libc::STDIN_FILENO).is_ok() {
+        tracing::warn!(
+            "standard input is a terminal: the container reads what is typed for the caller, too; \
+             start it with </dev/null"
+        );
+    }
+    Ok(())
+}
+
+/// Somebody who types, or a pipe, a socket or a file that does: with neither, as in a cron job,
+/// a shell would show its prompt to nobody and wait for ever.
+fn somebody_is_there(otherwise: &str) -> Result<()> {
+    let is_terminal = |fd: &RawFd| pty::size(*fd).is_ok();
+    let stdio = [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO];
+    let stdin = fs::fstat(libc::STDIN_FILENO).map(|stat| stat.st_mode & libc::S_IFMT);
+    let types = stdin.is_ok_and(|kind| kind != libc::S_IFCHR);
+    if types || stdio.iter().any(is_terminal) {
+        return Ok(());
+    }
+    let text = "cannot allocate tty: none of standard input, output and error is a terminal";
+    let hint = format!("{otherwise}, or give it its input by a pipe or a file");
+    Err(Error::new(text).kind(Kind::Invalid).hint(hint))
+}
+
+fn decide(terminal: bool, detach: bool, socket: bool, otherwise: &str) -> Result<()> {
     let refuse = |what: &str| Err(Error::new(what).kind(Kind::Invalid));
     match (terminal, detach, socket) {
         (true, true, false) => {
@@ -37,12 +65,13 @@ pub fn check(terminal: bool, detach: bool, socket: bool, otherwise: &str) -> Res
     }
 }
 
-/// Keeps the terminal from writing `\r\n` for `\n` when the foreground has no terminal of
-/// its own: what comes out goes to a file or a pipe then. A real terminal on the other side
-/// is made raw and gets both characters as they are.
-pub fn keep_newlines(master: &OwnedFd) -> Result<()> {
-    if std::io::stdin().is_terminal() {
-        return Ok(());
+/// Makes the container's terminal fit the caller's stdin, before any program can look at it: as
+/// large, if that is a terminal. If not, it does not write `\r\n` for `\n`, since what comes out
+/// goes to a file or a pipe then; a real terminal on the other side is made raw and gets both
+/// characters as they are.
+pub fn fit(master: &OwnedFd) -> Result<()> {
+    if let Ok(size) = pty::size(libc::STDIN_FILENO) {
+        return resize(master, size).doing(|| "set the size of the terminal");
     }
     let set = || {
         let mut mode = tcgetattr(master)?;
@@ -50,6 +79,15 @@ pub fn keep_newlines(master: &OwnedFd) -> Result<()> {
         tcsetattr(master, SetArg::TCSANOW, &mode)
     };
     set().doing(|| "set up the terminal")
+}
+
+/// Rows and columns of the caller's terminal become the container's; none are known of a serial
+/// line, and `process.consoleSize` stays then.
+pub fn resize(master: &OwnedFd, (rows, columns): (u16, u16)) -> Result<(), Errno> {
+    match (rows, columns) {
+        (0, 0) => Ok(()),
+        _ => pty::set_size(master.as_raw_fd(), rows, columns),
+    }
 }
 
 /// A connection to the caller's socket, made before anything else: a mistake in the path
@@ -151,7 +189,7 @@ mod tests {
             (false, false, true, false),
         ] {
             let case = format!("{terminal} {detach} {socket}");
-            assert_eq!(check(terminal, detach, socket, "").is_ok(), fine, "{case}");
+            assert_eq!(decide(terminal, detach, socket, "").is_ok(), fine, "{case}");
         }
     }
 

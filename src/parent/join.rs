@@ -228,7 +228,7 @@ fn serve(
                     socket.send(master.as_fd(), format!("/dev/pts/{number}").as_bytes())?;
                 }
                 None => {
-                    console::keep_newlines(&master)?;
+                    console::fit(&master)?;
                     terminal = Some(master);
                 }
             },

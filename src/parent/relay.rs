@@ -10,14 +10,19 @@ use nix::sys::termios::{
 };
 use nix::unistd::{getpgrp, tcgetpgrp};
 
+use super::console;
 use crate::error::errno_text;
-use crate::sys::{RawFd, fs, io, mem, pty};
+use crate::sys::{RawFd, fs, io, mem, pty, signal};
 
 /// A write of this size to a pipe that poll(2) calls writable does not block (`PIPE_BUF`).
 const CHUNK: usize = 4096;
 
 /// How long stdout may take nothing before the rest is given up: the process is gone.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long to be in the background before looking again: a shell that takes a running job to
+/// the foreground sends it no signal.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// The most that is still relayed when the process is gone: more than a pty holds.
 const REST: usize = 1 << 20;
@@ -34,8 +39,6 @@ pub(super) struct Relay<'a> {
     typed: Flow,
     /// From the terminal to stdout.
     shown: Flow,
-    /// Something was typed.
-    began: bool,
     /// The last line that was typed has no end yet.
     line_is_open: bool,
     /// The terminal cannot be opened any more.
@@ -44,7 +47,7 @@ pub(super) struct Relay<'a> {
 }
 
 impl<'a> Relay<'a> {
-    /// Makes the caller's terminal, if stdin is one, raw and the other one as large.
+    /// Makes the caller's terminal, if stdin is one, raw.
     pub(super) fn new(
         master: OwnedFd,
         stdin: BorrowedFd<'a>,
@@ -59,11 +62,11 @@ impl<'a> Relay<'a> {
             stdout: Stdio::of(stdout, libc::O_WRONLY)?,
             typed: Flow::new(),
             shown: Flow::new(),
-            began: false,
             line_is_open: false,
             gone: false,
             raw: RawMode::new(stdin)?,
         };
+        // It may have changed since the terminal was made, when nobody listened to SIGWINCH.
         relay.resize();
         Ok(relay)
     }
@@ -71,38 +74,56 @@ impl<'a> Relay<'a> {
     /// The size of the caller's terminal becomes that of the container's.
     pub(super) fn resize(&self) {
         // A stdin that is no terminal has no size; one that was closed keeps its last.
-        if let Ok((rows, columns)) = pty::size(self.stdin.raw()) {
-            let _ = pty::set_size(self.master.as_raw_fd(), rows, columns);
+        if let Ok(size) = pty::size(self.stdin.raw()) {
+            let _ = console::resize(&self.master, size);
         }
     }
 
-    /// `rt` was stopped, or in the background, where a terminal cannot be read.
+    /// `rt` was stopped: the shell has set its terminal as it likes it.
     pub(super) fn resume(&mut self) {
         if let Some(raw) = &mut self.raw {
-            raw.set();
-            self.typed.ended = false;
+            raw.is_set = false;
         }
         self.resize();
     }
 
+    /// How long to wait, as poll(2) takes it.
+    pub(super) fn timeout(&self) -> i32 {
+        let behind = self.raw.as_ref().is_some_and(|raw| !raw.is_set);
+        io::timeout_ms(behind.then_some(LOOK_AGAIN))
+    }
+
     /// What to wait for: stdin, stdout, master.
-    pub(super) fn interests(&self) -> [libc::pollfd; 3] {
+    pub(super) fn interests(&mut self) -> [libc::pollfd; 3] {
         let when = |wanted: bool, fd: RawFd, events: i16| {
             io::interest(if wanted { fd } else { -1 }, events)
         };
         let (typing, showing) = (self.typed.is_empty(), self.shown.is_empty());
         let master =
             if showing { libc::POLLIN } else { 0 } | if typing { 0 } else { libc::POLLOUT };
+        let reads = typing && !self.typed.ended;
+        let stdin = match &mut self.raw {
+            // In the background a terminal cannot be read, but it can be hung up.
+            Some(raw) => {
+                let reads = reads && raw.look();
+                io::interest(self.stdin.raw(), if reads { libc::POLLIN } else { 0 })
+            }
+            None => when(reads, self.stdin.raw(), libc::POLLIN),
+        };
         [
-            when(typing && !self.typed.ended, self.stdin.raw(), libc::POLLIN),
+            stdin,
             when(!showing, self.stdout.raw(), libc::POLLOUT),
             when(master != 0 && !self.gone, self.master.as_raw_fd(), master),
         ]
     }
 
     /// Moves what can be moved. Whatever is wrong with stdin or stdout, the process goes on.
-    pub(super) fn serve(&mut self, ready: [libc::pollfd; 3]) {
+    /// False when the caller's terminal was hung up: the container's is to be, too.
+    pub(super) fn serve(&mut self, ready: [libc::pollfd; 3]) -> bool {
         let [stdin, stdout, master] = ready.map(|fd| fd.revents);
+        if self.raw.is_some() && stdin & (libc::POLLHUP | libc::POLLERR) != 0 {
+            return false;
+        }
         if stdin != 0 {
             self.read_stdin();
         }
@@ -118,6 +139,7 @@ impl<'a> Relay<'a> {
         if master & (libc::POLLHUP | libc::POLLERR) != 0 {
             self.reopen();
         }
+        true
     }
 
     /// vhangup(2), which login programs call, has closed the terminal for us too.
@@ -129,12 +151,14 @@ impl<'a> Relay<'a> {
 
     fn read_stdin(&mut self) {
         self.typed.read(self.stdin.raw());
+        if self.raw.is_some() {
+            // EIO: put in the background a moment ago. poll(2) tells of a terminal that is gone.
+            self.typed.ended = false;
+        }
         if let Some(last) = self.typed.last() {
-            self.began = true;
             self.line_is_open = last != b'\n';
-        } else if self.typed.ended && self.began && self.raw.is_none() {
-            // The end of a file is typed as ^D; nothing is typed for a stdin that was
-            // empty from the start, which is how engines say that there is none.
+        } else if self.typed.ended && self.raw.is_none() {
+            // The end of a file is typed as ^D, also that of an empty one.
             let keys = self.end_of_file();
             self.typed.put(&keys);
         }
@@ -152,8 +176,10 @@ impl<'a> Relay<'a> {
     }
 
     /// The process is gone: shows what it has written and nobody has read. Never waits
-    /// for more of it, and not for ever for stdout.
-    pub(super) fn finish(mut self) {
+    /// for more of it, and not for ever for stdout: a signal that would have ended the process
+    /// ends that, too.
+    pub(super) fn finish(mut self, signals: Option<BorrowedFd<'_>>) {
+        let signals = signals.map_or(-1, |fd| fd.as_raw_fd());
         self.slave = None;
         self.typed.ended = true;
         let mut give_up = Instant::now() + PATIENCE;
@@ -167,13 +193,26 @@ impl<'a> Relay<'a> {
             if self.shown.is_empty() || rest == 0 || left.is_zero() {
                 return;
             }
-            let mut fds = [io::interest(self.stdout.raw(), libc::POLLOUT)];
-            if io::poll(&mut fds, io::timeout_ms(Some(left))).unwrap_or(0) > 0 {
+            let stdout = io::interest(self.stdout.raw(), libc::POLLOUT);
+            let mut fds = [stdout, io::interest(signals, libc::POLLIN)];
+            let _ = io::poll(&mut fds, io::timeout_ms(Some(left)));
+            let [stdout, signaled] = fds;
+            if signaled.revents != 0 && has_fatal(signals) {
+                return;
+            }
+            if stdout.revents != 0 {
                 self.shown.write(self.stdout.raw());
                 give_up = Instant::now() + PATIENCE;
             }
         }
     }
+}
+
+/// Whether there is one that asks us to end. SIGPIPE is the kernel's word on our own stdout.
+fn has_fatal(signals: RawFd) -> bool {
+    const FATAL: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+    std::iter::from_fn(|| signal::next(signals).ok().flatten())
+        .any(|received| FATAL.contains(&received.signal))
 }
 
 /// Bytes on their way.
@@ -295,25 +334,40 @@ impl<'a> RawMode<'a> {
             Err(errno) => return Err(errno),
         };
         let mut mode = RawMode { terminal, before, is_set: false };
-        mode.set();
+        mode.look();
         Ok(Some(mode))
     }
 
     /// In the background the terminal is somebody else's: the shell's, for one.
+    fn in_front(&self) -> bool {
+        !tcgetpgrp(self.terminal).is_ok_and(|foreground| foreground != getpgrp())
+    }
+
+    /// Makes it raw whenever it has become ours; whether it is.
+    fn look(&mut self) -> bool {
+        if !self.in_front() {
+            self.is_set = false;
+        } else if !self.is_set {
+            self.set();
+        }
+        self.is_set
+    }
+
     fn set(&mut self) {
-        if tcgetpgrp(self.terminal).is_ok_and(|foreground| foreground != getpgrp()) {
-            return;
+        // A line editor of the shell's may have had its own settings while we were behind.
+        if let Ok(before) = tcgetattr(self.terminal) {
+            self.before = before;
         }
         let mut raw = self.before.clone();
         cfmakeraw(&mut raw);
-        // It fails only when the terminal is gone, which the next read says.
+        // It fails only when the terminal is gone, which poll(2) says.
         self.is_set = tcsetattr(self.terminal, SetArg::TCSANOW, &raw).is_ok();
     }
 }
 
 impl Drop for RawMode<'_> {
     fn drop(&mut self) {
-        if self.is_set {
+        if self.is_set && self.in_front() {
             let _ = tcsetattr(self.terminal, SetArg::TCSANOW, &self.before);
         }
     }

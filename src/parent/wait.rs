@@ -36,7 +36,7 @@ pub fn foreground(
 pub fn last_words(terminal: OwnedFd) -> Result<()> {
     let (input, output) = (stdin(), stdout());
     let relay = Relay::new(terminal, input.as_fd(), output.as_fd());
-    relay.map(Relay::finish).doing(|| "read the container's terminal")
+    relay.map(|relay| relay.finish(None)).doing(|| "read the container's terminal")
 }
 
 fn relay(
@@ -52,12 +52,13 @@ fn relay(
     let mut relay = terminal.map(|master| Relay::new(master, stdin, stdout)).transpose()?;
     let nothing = [io::interest(-1, 0); 3];
     loop {
-        let [a, b, c] = relay.as_ref().map_or(nothing, Relay::interests);
+        let [a, b, c] = relay.as_mut().map_or(nothing, Relay::interests);
+        let timeout = relay.as_ref().map_or(-1, Relay::timeout);
         let ended = io::interest(init.as_raw_fd(), libc::POLLIN);
         let signaled = io::interest(signals.as_raw_fd(), libc::POLLIN);
         let said = messenger.map_or(io::interest(-1, 0), Messenger::interest);
         let mut fds = [ended, signaled, said, a, b, c];
-        io::poll(&mut fds, -1)?;
+        io::poll(&mut fds, timeout)?;
         let [ended, signaled, said, ready @ ..] = fds;
         // Also the last words.
         if let Some(messenger) = messenger.filter(|_| said.revents | ended.revents != 0) {
@@ -71,15 +72,16 @@ fn relay(
                 forward(init, received, relay.as_mut());
             }
         }
-        if let Some(relay) = &mut relay {
-            relay.serve(ready);
-        }
+        // Closing the master hangs up: the programs see what they see when a window is closed.
+        relay = relay.and_then(|mut relay| relay.serve(ready).then_some(relay));
     }
+    // It has ended, so there is something to reap. Before anything else: a zombie of ours, whose
+    // output nobody takes, would keep the pid namespace it was in from ending.
+    let exit = pidfd::wait(init, false)?.ok_or(Errno::ECHILD)?;
     if let Some(relay) = relay {
-        relay.finish();
+        relay.finish(Some(signals.as_fd()));
     }
-    // It has ended, so there is something to reap.
-    pidfd::wait(init, false)?.ok_or(Errno::ECHILD)
+    Ok(exit)
 }
 
 fn forward(init: BorrowedFd<'_>, received: signal::Received, relay: Option<&mut Relay<'_>>) {

@@ -380,7 +380,7 @@ fn execve_error_is_said_once_where_it_belongs(c: &Case) {
     assert_eq!((out.err().as_str(), out.out().as_str()), (line, ""));
     assert!(crate::cli::last_entry(&fs::read_to_string(&log).unwrap())["msg"] != "");
     b.set("/process/terminal", json!(true));
-    let out = c.run(&b).exits(1);
+    let out = c.rt_cmd(&["run", "-b", &b.save(), ID]).input(b"").run().exits(1);
     assert_eq!((out.err().as_str(), out.out().as_str()), ("", line));
     b.set("/process/terminal", json!(false));
     let out = c.rt(&["run", "-d", "-b", &b.save(), ID]).exits(1);

@@ -37,7 +37,7 @@ fn dev_as_a_symlink_changes_nothing_outside(c: &Case) {
                 b.unmount(at);
             }
             b.set("/process/terminal", json!(terminal));
-            let _ = c.run(&b);
+            let _ = c.rt_cmd(&["run", "-b", &b.save(), ID]).input(b"").run();
             c.rt(&["delete", "--force", ID]).ok();
             canary.untouched();
         }

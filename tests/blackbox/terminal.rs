@@ -3,9 +3,11 @@
 use crate::support::cmd::wait_until;
 use crate::support::pty::Pty;
 use crate::support::socket::FdSocket;
-use crate::support::{Bundle, Case, ID};
+use crate::support::sys;
+use crate::support::{Bundle, Case, ID, Need};
 use crate::tests;
 use serde_json::{Value, json};
+use std::os::fd::OwnedFd;
 
 tests! {
     console_socket_gets_the_master,
@@ -16,14 +18,21 @@ tests! {
     terminal_is_the_controlling_one,
     foreground_run_relays_the_terminal,
     foreground_run_copies_the_window_size: except_crun("not in this version"),
+    foreground_size_is_set_before_the_process_runs: except_crun("not in this version"),
     foreground_run_follows_window_changes: except_crun("not in this version"),
     foreground_run_restores_the_callers_terminal,
     foreground_run_returns_the_exit_code,
+    foreground_run_that_comes_to_the_foreground_reads: needs(Need::Tool("bash")),
+    foreground_run_hangs_up_with_its_terminal: rt_only(),
+    a_terminal_without_anybody_is_refused: except_crun("it waits for ever"),
+    a_stdin_that_is_empty_is_typed_as_its_end: rt_only(),
+    a_detached_container_on_a_terminal_is_warned_of: rt_only(),
     a_terminal_shown_in_a_pipe_keeps_newlines: except_crun("carriage returns"),
     create_with_a_terminal_needs_a_socket,
     console_socket_without_a_terminal_is_refused: except_crun("ignored"),
     missing_console_socket_is_an_error,
     exec_with_a_terminal_relays_it,
+    exec_whose_reader_has_stalled_lets_the_container_end: except_runc("its end waits for the reader"),
     exec_detached_sends_its_terminal,
     pidfd_socket_gets_a_pidfd_of_init: rt_only(),
     pidfd_socket_gets_a_pidfd_of_exec: rt_only(),
@@ -160,6 +169,30 @@ fn foreground_run_copies_the_window_size(c: &Case) {
     c.down();
 }
 
+/// A program asks once, when it starts.
+fn foreground_size_is_set_before_the_process_runs(c: &Case) {
+    let mut b = c.bundle();
+    b.set("/root/readonly", json!(false)).sh("stty size; echo > /asked; read wait");
+    if c.is_rt() {
+        // `rt` itself does not go on before the program has asked.
+        let asked = b.rootfs("asked");
+        let script = format!("until [ -e {} ]; do sleep 0.01; done", asked.display());
+        b.push("/hooks/poststart", json!({"path": "/bin/sh", "args": ["sh", "-c", script]}));
+    }
+    let (mut pty, run) = run_on_pty(c, &mut b, 31, 97);
+    pty.expect("31 97");
+    pty.type_in("\n");
+    run.wait().ok();
+    c.up(c.bundle().args(&["/probe", "sleep"]));
+    for rows in 30..40 {
+        let (mut pty, slave) = Pty::open(rows, 97);
+        let exec = c.rt_cmd(&["exec", "-t", ID, "/bin/stty", "size"]).terminal(&slave).spawn();
+        exec.wait().ok();
+        pty.expect(&format!("{rows} 97"));
+    }
+    c.down();
+}
+
 fn foreground_run_follows_window_changes(c: &Case) {
     let mut b = c.bundle();
     let (mut pty, run) = run_on_pty(c, b.args(&["/probe", "size"]), 24, 80);
@@ -188,12 +221,84 @@ fn foreground_run_returns_the_exit_code(c: &Case) {
     pty.expect("last words");
 }
 
+/// `rt run &`, then `fg`: a shell sends no SIGCONT to a job that runs.
+fn foreground_run_that_comes_to_the_foreground_reads(c: &Case) {
+    let mut b = c.bundle();
+    let script = "(while sleep 0.1; do echo tick; done) & read line; echo got $line; exit 3";
+    let dir = terminal(&mut b).sh(script).save();
+    let front = c.path("front");
+    let job = format!(
+        "set -m; \"$@\" & until [ -e {} ]; do sleep 0.05; done; fg >/dev/null",
+        front.display()
+    );
+    let (mut pty, slave) = Pty::open(24, 80);
+    let bash = ["bash", "--norc", "-c", &job, "bash"];
+    let run = c.rt_cmd(&["run", "-b", &dir, ID]).through(&bash).terminal(&slave).spawn();
+    pty.expect("tick");
+    // What is typed now is the shell's; it does not read it, and leaves it to the job.
+    pty.type_in("hello\n");
+    pty.expect("tick");
+    pty.expect("tick");
+    std::fs::write(front, "").unwrap();
+    pty.expect("got hello");
+    run.wait().exits(3);
+}
+
+/// The window is closed: what reads the container's terminal sees its end.
+fn foreground_run_hangs_up_with_its_terminal(c: &Case) {
+    let mut b = c.bundle();
+    let (mut pty, run) = run_on_pty(c, b.sh("echo ready; cat; exit 6"), 24, 80);
+    pty.expect("ready");
+    drop(pty);
+    run.wait().exits(6);
+}
+
+fn a_terminal_without_anybody_is_refused(c: &Case) {
+    let mut b = c.bundle();
+    let dir = terminal(&mut b).args(&["/bin/sh"]).save();
+    let text =
+        if c.is_rt() { "none of standard input, output and error is a terminal" } else { "" };
+    c.rt(&["run", "-b", &dir, ID]).fails(text);
+    c.nothing_left();
+    c.up(c.bundle().args(&["/probe", "sleep"]));
+    c.rt(&["exec", "-t", ID, "/bin/sh"]).fails(text);
+    c.down();
+}
+
+fn a_stdin_that_is_empty_is_typed_as_its_end(c: &Case) {
+    let mut b = c.bundle();
+    let dir = terminal(&mut b).sh("cat; exit 4").save();
+    c.rt_cmd(&["run", "-b", &dir, ID]).input(b"").run().exits(4);
+}
+
+fn a_detached_container_on_a_terminal_is_warned_of(c: &Case) {
+    let (_pty, slave) = Pty::open(24, 80);
+    let dir = c.bundle().args(&["/probe", "sleep"]).save();
+    for args in [vec!["create"], vec!["run", "-d"]] {
+        let started = |stdin: Option<&OwnedFd>| {
+            let cmd = c.rt_cmd(&args).args(&["-b", &dir, ID]);
+            let out = match stdin {
+                Some(slave) => cmd.stdin(slave.try_clone().unwrap()).run().ok(),
+                None => cmd.run().ok(),
+            };
+            c.down();
+            out.err()
+        };
+        let err = started(Some(&slave));
+        assert!(err.contains("standard input is a terminal"), "{err}");
+        assert_eq!(started(None), "");
+    }
+}
+
 fn a_terminal_shown_in_a_pipe_keeps_newlines(c: &Case) {
     let mut b = c.bundle();
     b.sh("echo one; echo two");
-    assert_eq!(c.run(terminal(&mut b)).ok().out(), "one\ntwo\n");
+    let dir = terminal(&mut b).save();
+    let out = c.rt_cmd(&["run", "-b", &dir, ID]).input(b"").run().ok();
+    assert_eq!(out.out(), "one\ntwo\n");
     c.up(c.bundle().args(&["/probe", "sleep"]));
-    let out = c.rt(&["exec", "-t", ID, "/bin/sh", "-c", "echo one; echo two"]).ok();
+    let exec = c.rt_cmd(&["exec", "-t", ID, "/bin/sh", "-c", "echo one; echo two"]);
+    let out = exec.input(b"").run().ok();
     assert_eq!(out.out(), "one\ntwo\n");
     c.down();
 }
@@ -230,6 +335,36 @@ fn exec_with_a_terminal_relays_it(c: &Case) {
     pty.expect("/dev/pts/");
     exec.wait().exits(4);
     c.down();
+}
+
+/// The dead process of an `exec` is its parent's to reap, and the namespace waits for that. What
+/// it has written and nobody takes is no reason to be late.
+fn exec_whose_reader_has_stalled_lets_the_container_end(c: &Case) {
+    // `rt` does not wait for ever, so that one try may come too late on a busy machine.
+    let in_time = (0..5).any(|_| {
+        c.up(c.bundle().args(&["/probe", "sleep"]));
+        let (stalled, output) = nix::unistd::pipe().unwrap();
+        let (input, _typist) = nix::unistd::pipe().unwrap();
+        let pipe = std::os::fd::AsFd::as_fd(&stalled);
+        let endless = ["exec", "-t", ID, "/bin/sh", "-c", "while :; do echo $PATH; done"];
+        let exec = c.rt_cmd(&endless).stdin(input).output(output).spawn();
+        let mut length = 0;
+        // Not full to the last byte: what is written last needs a page to itself.
+        wait_until("the pipe is full", || {
+            let before = std::mem::replace(&mut length, sys::unread(pipe));
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            length > 1 << 15 && length == before
+        });
+        c.rt(&["kill", ID, "KILL"]).ok();
+        c.wait_for_status("stopped");
+        let in_time = !exec.has_ended();
+        // A signal ends the wait for the reader.
+        exec.kill(libc::SIGTERM);
+        exec.wait().exits(137);
+        c.down();
+        in_time
+    });
+    assert!(in_time, "the container ended only after the output was given up");
 }
 
 fn exec_detached_sends_its_terminal(c: &Case) {

@@ -2,6 +2,7 @@
 
 use super::cmd::patience;
 use super::sys;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{Winsize, openpty};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ impl Pty {
     pub fn open(rows: u16, columns: u16) -> (Pty, OwnedFd) {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let pair = openpty(Some(&size), None).expect("openpty");
+        // Whoever inherits the master keeps the terminal from being hung up.
+        fcntl(&pair.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("F_SETFD");
         (Pty::from(pair.master), pair.slave)
     }
 

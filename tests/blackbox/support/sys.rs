@@ -123,6 +123,15 @@ pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// How many bytes wait in a pipe.
+pub fn unread(pipe: BorrowedFd<'_>) -> i32 {
+    let mut length: libc::c_int = 0;
+    // SAFETY: the request writes one int.
+    let rc = unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut length) };
+    assert_eq!(rc, 0, "FIONREAD");
+    length
+}
+
 /// True when the descriptor becomes readable in time.
 pub fn readable(fd: BorrowedFd<'_>, within: Duration) -> bool {
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
