@@ -44,6 +44,9 @@ use crate::sys::{RawFd, sock};
 /// The longest text that goes with a frame: what the kernel wrote about a mount.
 pub const MAX_TEXT: usize = 240;
 
+/// The [`Kind::Source`] that is the container's root; all others are of mounts.
+pub const ROOT: u32 = u32::MAX;
+
 /// What a frame is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]

@@ -29,8 +29,9 @@ pub(super) fn make(
     }
     // The group is as the `gid=` of the devpts has it.
     match fs::fchown(slave, uid, fs::SAME_ID) {
-        // An id that the user namespace does not map cannot own anything.
-        Ok(()) | Err(Errno::EINVAL | Errno::EPERM) => {}
+        // An id that the user namespace does not map cannot own anything. On a read-only devpts
+        // root keeps it; the process has it open already.
+        Ok(()) | Err(Errno::EINVAL | Errno::EPERM | Errno::EROFS) => {}
         Err(errno) => return Err(errno).at(Call::Chown),
     }
     if mount {

@@ -112,6 +112,18 @@ pub(crate) fn drop_to(caps: &Caps, before_filter: bool, verified: bool) -> Resul
     verify(found == (effective, permitted, caps.inheritable))
 }
 
+/// A namespace that is joined need not map 0: whoever has joined it has all rights in it, also
+/// as nobody.
+pub(super) fn become_root(uid: u32, gid: u32) -> Result<(), Failure> {
+    for result in [cred::setresgid(gid), cred::setresuid(uid)] {
+        match result {
+            Ok(()) | Err(Errno::EINVAL) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
 /// Only what cannot be a file of somebody else's: pipes, sockets, terminals. /dev/null
 /// and regular files of the host keep their owner (CVE-2026-88265).
 pub(super) fn own_stdio(uid: u32) -> Result<(), Failure> {

@@ -49,8 +49,13 @@ pub enum Op {
     AwaitCgroup,
     /// Waits until the parent has written uid_map and gid_map.
     AwaitMaps,
-    /// Becomes user and group 0 of the user namespace.
-    BecomeRoot,
+    /// Becomes the user and group that set up what belongs to the user namespace: mostly 0.
+    BecomeRoot {
+        /// As the namespace has it.
+        uid: u32,
+        /// As the namespace has it.
+        gid: u32,
+    },
     /// Whether processes of the same user may trace this one and open its descriptors.
     Dumpable(bool),
     /// Joins a namespace (a file and its kind), or several (a pidfd and all their kinds).
@@ -111,6 +116,8 @@ pub enum Op {
         /// The mount that holds it is shared and must stay so for the sources of mounts:
         /// only that one is made private.
         private_parent: bool,
+        /// Root of the user namespace may not be able to reach it, but the parent is.
+        by_parent: bool,
     },
     /// Opens a source, as long as the host's tree is in sight.
     OpenTree {
@@ -342,10 +349,7 @@ impl Op {
             Op::WriteProc { path, value } => process::write_proc(at.proc, path, value),
             Op::AwaitCgroup => at.ask(Kind::Cgroup, 0).map(|_| ()),
             Op::AwaitMaps => at.ask(Kind::Maps, 0).map(|_| ()),
-            Op::BecomeRoot => {
-                cred::setresgid(0)?;
-                Ok(cred::setresuid(0)?)
-            }
+            Op::BecomeRoot { uid, gid } => creds::become_root(*uid, *gid),
             Op::Dumpable(on) => Ok(cred::set_dumpable(*on)?),
             Op::Join { fd, flags } => {
                 ns::setns(*fd, *flags)?;
@@ -372,7 +376,9 @@ impl Op {
                 Ok(())
             }
             Op::TreePropagation(kind) => root::tree_propagation(*kind),
-            Op::BindRoot { path, private_parent } => root::bind(at, path, *private_parent),
+            Op::BindRoot { path, private_parent, by_parent } => {
+                root::bind(at, path, *private_parent, *by_parent)
+            }
             Op::EnterRoot(path) => root::enter(path),
             Op::EnterOpenRoot(fd) => root::enter_open(*fd),
             Op::OpenTree { tree, source, recursive, propagation } => {

@@ -13,6 +13,7 @@ use ::std::ffi::CString;
 use super::report::{At, Call, Failure};
 use super::resolve::{self, Links, Want};
 use super::{Kept, Place};
+use crate::sync::{Kind, ROOT};
 use crate::sys::mount::{self, MountAttr};
 use crate::sys::{RawFd, fs, ns};
 
@@ -26,9 +27,19 @@ const NOTHING: MountAttr = MountAttr { set: 0, clear: 0, propagation: 0, userns_
 
 /// Mounts the root onto itself, with what is mounted below it, so that it is a mount that
 /// can be pivoted to. It stays at its path: hooks look for it there.
-pub(super) fn bind(at: &mut Place, path: &CStr, private_parent: bool) -> Result<(), Failure> {
+pub(super) fn bind(
+    at: &mut Place,
+    path: &CStr,
+    private_parent: bool,
+    by_parent: bool,
+) -> Result<(), Failure> {
     let flags = ::libc::O_PATH | ::libc::O_DIRECTORY;
-    let below = fs::openat(::libc::AT_FDCWD, path, flags, 0).at(Call::OpenSource)?;
+    let below = match fs::openat(::libc::AT_FDCWD, path, flags, 0) {
+        Err(Errno::EACCES) if by_parent => {
+            at.ask(Kind::Source, ROOT.into())?.fd.ok_or(Errno::EBADMSG)?
+        }
+        other => other.at(Call::OpenSource)?,
+    };
     if private_parent {
         make_mount_private(below)?;
     }

@@ -9,7 +9,7 @@ use super::net_devices::{self, Moved};
 use super::nodes;
 use super::notify::{self, Messenger};
 use super::sources::{self, Sources};
-use super::{Created, Request, console, hooks, idmap, limits};
+use super::{Created, Request, console, hooks, idmap, limits, stdio};
 use crate::cgroup::{self, Cgroup, Driver, Fs, Placement, Systemd, stats};
 use crate::error::{Doing, Error, Result};
 use crate::host::{Host, mounts};
@@ -197,6 +197,9 @@ impl<'a> Attempt<'a> {
                     idmap::write(birth.pid, namespaces, host.unprivileged)?;
                     if limits::oom_score_is_ours(namespaces, host.unprivileged) {
                         limits::set_oom_score(birth.pid, &self.process.limits)?;
+                    }
+                    if !host.unprivileged && !self.process.terminal {
+                        stdio::give(namespaces, self.process.creds.uid);
                     }
                     birth.answer(None)?;
                 }

@@ -33,7 +33,11 @@ pub fn passed(preserve: u32) -> Result<Passed> {
         tracing::debug!("LISTEN_FDS={text:?} without LISTEN_PID and without the descriptors");
         fds = None;
     }
-    let passed = decide(fds.as_deref(), pid.as_deref(), std::process::id(), preserve)?;
+    let mut passed = decide(fds.as_deref(), pid.as_deref(), std::process::id(), preserve)?;
+    if !passed.env.is_empty() {
+        let names = variable("LISTEN_FDNAMES");
+        passed.env.extend(names.map(|names| format!("LISTEN_FDNAMES={names}")));
+    }
     for fd in FIRST..FIRST + passed.count {
         if !i32::try_from(fd).is_ok_and(io::is_inherited) {
             let all = passed.count;

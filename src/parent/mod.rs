@@ -18,6 +18,7 @@ pub mod preflight;
 pub mod protect;
 mod relay;
 pub mod sources;
+mod stdio;
 pub mod wait;
 
 use std::mem::ManuallyDrop;

@@ -73,8 +73,7 @@ fn node(
 /// whom a user namespace without an id 0 shows as nobody.
 fn outside(device: &Device, key: &'static str, id: Option<u32>, map: &[IdMapping]) -> Result<u32> {
     let inside = id.unwrap_or(0);
-    let line = map.iter().find(|line| inside.checked_sub(line.container) < Some(line.size));
-    match line.and_then(|line| (inside - line.container).checked_add(line.host)) {
+    match map.iter().find_map(|line| line.outside(inside)) {
         Some(outside) => Ok(outside),
         None if id.is_none() => Ok(0),
         None => {

@@ -2,7 +2,7 @@
 //! reach, or whose ids it may not map: opened here, handed over one by one. And whether all
 //! sources can be opened before the container's mount namespace is entered.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -12,8 +12,10 @@ use super::idmap;
 use crate::error::{Doing, Error, Result};
 use crate::host::mounts;
 use crate::plan::Plan;
+use crate::plan::field::Field;
 use crate::plan::mounts::{IdMap, Mount, What};
 use crate::plan::namespaces::flag;
+use crate::sync::ROOT;
 use crate::sys::clone::{self, Side};
 use crate::sys::mount::{self, MountAttr, attr};
 use crate::sys::{fs, mem, ns, pidfd};
@@ -28,6 +30,9 @@ pub struct Sources {
 impl Sources {
     /// The tree that the child asks for by `number`.
     pub fn open(&mut self, plan: &Plan, number: u32, child: BorrowedFd<'_>) -> Result<OwnedFd> {
+        if number == ROOT {
+            return root(plan, child);
+        }
         let wanted = plan.mounts.iter().find(|mount| mount.source_of_parent == Some(number));
         let wanted = wanted.and_then(|mount| match &mount.what {
             What::Bind { .. } => Some(mount),
@@ -109,6 +114,17 @@ fn tree(mount: &Mount, user_namespace: bool, child: BorrowedFd<'_>) -> Result<Ow
     let slave = MountAttr { propagation: libc::MS_SLAVE, ..MountAttr::default() };
     mount::mount_setattr(tree.as_raw_fd(), true, &slave).doing(doing)?;
     Ok(tree)
+}
+
+/// The container's root, as its mount namespace has it: the child mounts it onto itself.
+fn root(plan: &Plan, child: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let path = &plan.rootfs.path;
+    let doing = || format!("open the root {}", path.display());
+    let flags = libc::O_PATH | libc::O_DIRECTORY;
+    let c_path = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
+    let open = || fs::openat(libc::AT_FDCWD, &c_path, flags, 0).map(mem::own);
+    let opened = inside(child, open)?.doing(doing);
+    opened.map_err(|error| error.field(&Field::of("root.path")))
 }
 
 /// Does something in the child's mount namespace. This process has one thread.

@@ -15,6 +15,11 @@ pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 /// in the container's cgroup.
 pub const LEAF: &str = "rt.cgroup.leaf";
 
+/// What crun would do, and not to do it would leave the container with less confinement than
+/// was asked for: a virtual machine or a WebAssembly engine around it, another seccomp filter.
+const REFUSED: &[&str] =
+    &["run.oci.handler", "run.oci.seccomp_bpf_data", "run.oci.seccomp_fail_unknown_syscall"];
+
 /// What the annotations ask for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Asked {
@@ -34,6 +39,12 @@ pub fn plan(spec: &Spec, findings: &mut Findings) -> Asked {
     if all.contains_key("") {
         // config.md: "Keys MUST NOT be an empty string."
         findings.refuse(&field, "a key must not be empty");
+    }
+    for key in REFUSED {
+        if let Some(value) = all.get(*key).filter(|value| yes(value) != Some(false)) {
+            let reason = "only crun can do this, and without it the container is confined less";
+            findings.refuse_value(&field.key(*key), value, reason);
+        }
     }
     let keep_groups = all.get(KEEP_GROUPS).is_some_and(|value| {
         yes(value).unwrap_or_else(|| {
@@ -86,6 +97,15 @@ mod tests {
         assert!(refused.is_empty() && asked.keep_groups);
         assert_eq!((asked.leaf.as_deref(), asked.all.len()), (Some("init"), 3));
         assert!(keeps_groups(&asked.all) && !keeps_groups(&BTreeMap::new()));
+    }
+
+    #[test]
+    fn confinement_by_others_is_refused() {
+        for key in REFUSED {
+            let field = format!(r#"annotations["{key}"]"#);
+            assert_eq!(planned(&format!(r#"{{"{key}":"krun"}}"#)).1, [field], "{key}");
+            assert!(planned(&format!(r#"{{"{key}":"0"}}"#)).1.is_empty(), "{key}");
+        }
     }
 
     #[test]

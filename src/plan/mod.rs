@@ -287,22 +287,17 @@ fn check_groups(
         ("gid", process.creds.gid, &namespaces.gid_map),
     ];
     for (key, id, map) in ids {
-        let inside = |m: &namespaces::IdMapping| id.checked_sub(m.container) < Some(m.size);
+        let inside = |m: &namespaces::IdMapping| m.outside(id).is_some();
         if !map.is_empty() && !map.iter().any(inside) {
             let reason = format!("not in linux.{key}Mappings");
             findings.refuse_value(&Field::of("process.user").key(key), id, reason);
         }
         let field = Field::of("process.user.additionalGids");
         for (index, gid) in process.creds.groups.iter().enumerate().filter(|_| key == "gid") {
-            let inside = |m: &namespaces::IdMapping| gid.checked_sub(m.container) < Some(m.size);
+            let inside = |m: &namespaces::IdMapping| m.outside(*gid).is_some();
             if !map.is_empty() && !map.iter().any(inside) {
                 findings.refuse_value(&field.at(index), gid, "not in linux.gidMappings");
             }
-        }
-        let zero = |m: &namespaces::IdMapping| m.container == 0;
-        if !map.is_empty() && !map.iter().any(zero) {
-            // The set-up of the container is done as root of the namespace.
-            findings.refuse(&Field::of("linux").key(format!("{key}Mappings")), "must map id 0");
         }
     }
 }

@@ -46,6 +46,14 @@ pub struct IdMapping {
     pub size: u32,
 }
 
+impl IdMapping {
+    /// What an id inside is outside; none when this line does not map it.
+    pub fn outside(&self, inside: u32) -> Option<u32> {
+        let offset = inside.checked_sub(self.container).filter(|offset| *offset < self.size)?;
+        self.host.checked_add(offset)
+    }
+}
+
 /// The namespaces of a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Namespaces {
@@ -318,6 +326,13 @@ mod tests {
         let mut findings = Findings::default();
         let plan = plan(&spec, &mut findings);
         (plan, findings)
+    }
+
+    #[test]
+    fn an_id_is_mapped_from_the_first_of_a_line_to_its_last() {
+        let line = IdMapping { container: 10, host: 500, size: 2 };
+        let seen = [0, 9, 10, 11, 12, u32::MAX].map(|id| line.outside(id));
+        assert_eq!(seen, [None, None, Some(500), Some(501), None, None]);
     }
 
     #[test]

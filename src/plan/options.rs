@@ -140,6 +140,18 @@ const RECURSIVE: &[&str] = &[
     "symfollow",
 ];
 
+/// Words that engines leave among the options of a bind, and have done themselves what they
+/// ask for: nothing is lost where they are passed over. Of Docker's and Podman's volumes
+/// (podman-run(1), `--volume`); `mode=` is of the tmpfs that a bind once was.
+const OF_ENGINES: &[&str] =
+    &["U", "Z", "cached", "consistent", "copy", "delegated", "mode", "nocopy", "volume-opt", "z"];
+
+/// Whether an engine has already done what an option of a bind asks for; `key` is what stands
+/// in front of its `=`.
+pub fn is_of_engines(key: &str, has_value: bool) -> bool {
+    OF_ENGINES.contains(&key) && has_value == matches!(key, "mode" | "volume-opt")
+}
+
 /// What a word means, or `None` for what only the file system itself may know.
 pub fn word(text: &str) -> Option<Word> {
     if let Some((_, word)) = WORDS.iter().find(|(name, _)| *name == text) {
@@ -167,6 +179,14 @@ pub fn words() -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_of_engines_have_a_value_or_none() {
+        assert!(is_of_engines("nocopy", false) && is_of_engines("volume-opt", true));
+        assert!(!is_of_engines("nocopy", true) && !is_of_engines("volume-opt", false));
+        // An overlay over the source: writes would reach the host without it.
+        assert!(!is_of_engines("O", false) && !is_of_engines("size", true));
+    }
 
     #[test]
     fn recursive_words_mean_the_same_for_the_tree() {

@@ -10,6 +10,7 @@ use super::creds::{self, Creds};
 use super::field::Field;
 use super::findings::Findings;
 use super::limits::{self, Limits};
+use crate::host::lsm;
 
 /// Where a program is looked for when the environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -93,7 +94,9 @@ pub fn plan(process: &SpecProcess, extra_env: &[String], findings: &mut Findings
         console_size: console_size(process, &field.key("consoleSize"), findings),
         creds: creds::plan(process, findings),
         limits: limits::plan(process, findings),
-        apparmor: label(process.apparmor_profile()),
+        // Where AppArmor is not at work everything is unconfined.
+        apparmor: label(process.apparmor_profile())
+            .filter(|profile| profile != "unconfined" || lsm::apparmor()),
         selinux: label(process.selinux_label()),
         args,
         env,

@@ -13,7 +13,7 @@ use super::creds::Caps;
 use super::field::Field;
 use super::limits::{Affinity, Rlimit};
 use super::mounts::Mount;
-use super::namespaces::flag;
+use super::namespaces::{IdMapping, Namespaces, flag};
 use super::process::Process;
 use crate::child::{LAST, Needed, Op, Script, Step};
 use crate::seccomp::{Filter, NATIVE};
@@ -207,7 +207,7 @@ pub fn exec(plan: &Plan, process: &Process, setup: &ExecSetup) -> Script {
         steps.push(Op::EnterOpenRoot(root));
     }
     if setup.namespaces & flag::USER != 0 {
-        steps.push(Op::BecomeRoot);
+        steps.push(Op::BecomeRoot { uid: 0, gid: 0 });
         // The kernel decides anew at a change of user.
         steps.push(Op::Dumpable(false));
     }
@@ -280,7 +280,7 @@ fn namespaces(steps: &mut Steps, plan: &Plan, setup: &InitSetup) {
     let namespaces = &plan.namespaces;
     if namespaces.are_born_in_user() {
         // The maps are written to files that belong to root once we are not dumpable.
-        become_root_of_new(steps);
+        become_root_of_new(steps, namespaces);
         steps.push(Op::Dumpable(false));
         if namespaces.is_new(flag::IPC) {
             // Who makes it owns its message queues, and root of the host is nobody in there.
@@ -298,7 +298,7 @@ fn namespaces(steps: &mut Steps, plan: &Plan, setup: &InitSetup) {
         };
         steps.for_field(op, &join.field);
         if join.flag == flag::USER {
-            steps.for_field(Op::BecomeRoot, &join.field);
+            steps.for_field(Op::BecomeRoot { uid: 0, gid: 0 }, &join.field);
             steps.push(Op::Dumpable(false));
         }
     }
@@ -308,7 +308,7 @@ fn namespaces(steps: &mut Steps, plan: &Plan, setup: &InitSetup) {
     if namespaces.is_new(flag::USER) {
         steps.at(Op::Unshare(flag::USER), "linux.namespaces");
         steps.push(Op::Dumpable(true));
-        become_root_of_new(steps);
+        become_root_of_new(steps, namespaces);
     }
     if namespaces.is_new(flag::TIME) {
         steps.at(Op::Unshare(flag::TIME), "linux.namespaces");
@@ -328,9 +328,12 @@ fn namespaces(steps: &mut Steps, plan: &Plan, setup: &InitSetup) {
     }
 }
 
-fn become_root_of_new(steps: &mut Steps) {
+fn become_root_of_new(steps: &mut Steps, namespaces: &Namespaces) {
     steps.at(Op::AwaitMaps, "linux.uidMappings");
-    steps.at(Op::BecomeRoot, "linux.uidMappings");
+    // Without an id the process could make no file: one that is mapped stands in for root.
+    let first = |map: &[IdMapping]| map.iter().map(|m| m.container).min().unwrap_or(0);
+    let (uid, gid) = (first(&namespaces.uid_map), first(&namespaces.gid_map));
+    steps.at(Op::BecomeRoot { uid, gid }, "linux.uidMappings");
 }
 
 fn console(steps: &mut Steps, process: &Process, mount: bool) {

@@ -15,7 +15,7 @@ impl Op {
             Op::WriteProc { .. } => "write-proc",
             Op::AwaitCgroup => "cgroup",
             Op::AwaitMaps => "id-mappings",
-            Op::BecomeRoot => "become-root",
+            Op::BecomeRoot { .. } => "become-root",
             Op::Dumpable(_) => "dumpable",
             Op::Join { .. } | Op::JoinPid { .. } => "join-namespace",
             Op::Unshare(_) => "unshare",
@@ -71,7 +71,7 @@ impl Op {
             }
             Op::AwaitCgroup => "wait for the cgroup".to_owned(),
             Op::AwaitMaps => "wait for the id mappings".to_owned(),
-            Op::BecomeRoot => "become root of the user namespace".to_owned(),
+            Op::BecomeRoot { .. } => "become root of the user namespace".to_owned(),
             Op::Dumpable(on) => format!("set dumpable to {}", u8::from(*on)),
             Op::Join { flags, .. } => format!("join namespaces: {}", kinds(*flags)),
             Op::JoinPid { .. } => format!("join namespaces: {}", kinds(namespaces::flag::PID)),

@@ -27,6 +27,7 @@ pub mod magic {
     pub const DEVPTS: i64 = 0x1cd1;
     pub const NSFS: i64 = 0x6e73_6673;
     pub const PIDFS: i64 = 0x5049_4446;
+    pub const PIPEFS: i64 = 0x5049_5045;
     pub const PROC: i64 = 0x9fa0;
 }
 

@@ -16,6 +16,7 @@ tests! {
     locked_attributes_of_the_source_stay_beside_rro: rt_only().needs(Need::UserNamespace),
     bind_takes_no_rbind_back: except_runc("the last word wins"),
     the_same_propagation_twice_is_no_error,
+    words_for_engines_are_passed_over_on_a_bind: rt_only(),
 }
 
 const PLAIN: [&str; 18] = [
@@ -345,5 +346,36 @@ fn the_same_propagation_twice_is_no_error(c: &Case) {
         let mut b = c.bundle();
         b.mount("/mnt", "tmpfs", "t", &["rslave", "slave"]);
         c.create(&b).fails("a second propagation type");
+    }
+}
+
+/// Podman before 5.6.1 and others leave them in config.json (podman#26938).
+fn words_for_engines_are_passed_over_on_a_bind(c: &Case) {
+    fs::create_dir(c.path("volume")).unwrap();
+    fs::write(c.path("volume/file"), "of the volume").unwrap();
+    let bind = |kind: &str, words: &[&str]| {
+        let mut b = c.bundle();
+        b.mount("/mnt", kind, &c.path_str("volume"), words).args(&["/bin/cat", "/mnt/file"]);
+        b
+    };
+    for word in [
+        "nocopy",
+        "copy",
+        "volume-opt=type=tmpfs",
+        "mode=777",
+        "z",
+        "Z",
+        "U",
+        "consistent",
+        "delegated",
+        "cached",
+    ] {
+        let out = c.run(&bind("bind", &[word, "rprivate", "nosuid", "rbind"])).ok();
+        assert_eq!(out.out(), "of the volume");
+        assert!(out.err().contains("is a word for engines, ignored"), "{word}: {}", out.err());
+    }
+    // What is only like them, and what would have kept writes from the host.
+    for word in ["nocopy=1", "volume-opt", "O", "upperdir=/x"] {
+        c.create(&bind("bind", &["rbind", word])).fails("unknown option for a bind mount");
     }
 }

@@ -1,9 +1,11 @@
 //! `linux.namespaces`: new, joined by path, or the caller's own.
 
+use crate::support::bundle::own_tree;
 use crate::support::{Bundle, Case, ID, Need};
 use crate::tests;
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 tests! {
@@ -13,6 +15,8 @@ tests! {
     pid_namespace_is_joined_by_path,
     user_namespace_maps_ids: needs(Need::UserNamespace),
     user_namespace_is_joined_by_path: needs(Need::UserNamespace),
+    user_namespace_need_not_map_root: needs(Need::UserNamespace).except_runc("must map 0"),
+    user_namespace_need_not_reach_the_root: needs(Need::UserNamespace),
     time_namespace_is_new: except_runc("unknown to it").except_crun("unknown to it"),
     loopback_is_up_in_a_new_network_namespace,
     hostname_is_set,
@@ -150,6 +154,36 @@ fn user_namespace_is_joined_by_path(c: &Case) {
     assert_eq!(seen["namespaces"]["user"], json!(fs::read_link(&path).unwrap().to_string_lossy()));
     assert_eq!(seen["ids"]["uid"], json!([0, 0, 0, 0]));
     c.rt(&["delete", "-f", "first"]).ok();
+}
+
+/// `podman run --uidmap 1000:0:1 --user 1000` (podman#16608).
+fn user_namespace_need_not_map_root(c: &Case) {
+    let mut b = c.bundle();
+    own_tree(&b.rootfs("/"), 100_000);
+    let map = json!([{"containerID": 1000, "hostID": 100_000, "size": 1}]);
+    b.namespace("user", None).set("/linux/uidMappings", map.clone());
+    b.set("/linux/gidMappings", map).set("/process/user", json!({"uid": 1000, "gid": 1000}));
+    let options = ["newinstance", "ptmxmode=0666", "mode=0620"];
+    b.unmount("/dev/pts").mount("/dev/pts", "devpts", "devpts", &options);
+    let seen = c.see(&b);
+    assert_eq!(seen["ids"]["uid"], json!([1000, 1000, 1000, 1000]));
+    assert_eq!(seen["ids"]["gid"], json!([1000, 1000, 1000, 1000]));
+    c.up(b.args(&["/probe", "sleep"]));
+    let out = c.rt(&["exec", "--user", "1000:1000", ID, "/bin/id", "-u"]).ok();
+    assert_eq!(out.out(), "1000\n");
+    c.down();
+}
+
+/// The runtime reaches the root, which lies below a directory of its own.
+fn user_namespace_need_not_reach_the_root(c: &Case) {
+    let mut b = c.bundle();
+    let deep = c.path("deep");
+    fs::create_dir(&deep).unwrap();
+    fs::set_permissions(&deep, fs::Permissions::from_mode(0o700)).unwrap();
+    b.user_namespace();
+    fs::rename(b.rootfs("/"), deep.join("root")).unwrap();
+    b.set("/root/path", json!(deep.join("root"))).args(&["/bin/echo", "started"]);
+    assert_eq!(c.run(&b).ok().out(), "started\n");
 }
 
 fn time_namespace_is_new(c: &Case) {

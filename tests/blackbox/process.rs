@@ -54,6 +54,7 @@ tests! {
     nice_value_of_the_caller_stays,
     apparmor_profile_is_applied: needs(Need::AppArmor).needs(Need::Tool("apparmor_parser")),
     unknown_apparmor_profile_is_refused: needs(Need::AppArmor),
+    unconfined_needs_no_apparmor: rt_only(),
 }
 
 fn user_and_groups_are_exactly_those_given(c: &Case) {
@@ -519,6 +520,16 @@ fn apparmor_profile_is_applied(c: &Case) {
     assert_eq!(c.exec(&["/probe", "see"]).ok().json()["label"], "rt-test (enforce)");
     c.down();
     Cmd::new(&["apparmor_parser", "-R", &c.path_str("profile")]).run().ok();
+}
+
+/// What `--security-opt apparmor=unconfined` and privileged pods write, whatever the host has.
+fn unconfined_needs_no_apparmor(c: &Case) {
+    let mut b = c.bundle();
+    b.set("/process/apparmorProfile", json!("unconfined")).args(&["/probe", "sleep"]);
+    c.up(&b);
+    c.exec(&["/bin/true"]).ok();
+    c.rt(&["exec", "--apparmor", "unconfined", ID, "/bin/true"]).ok();
+    c.down();
 }
 
 fn unknown_apparmor_profile_is_refused(c: &Case) {

@@ -1,12 +1,13 @@
 //! Descriptors of the container's process.
 
 use crate::support::cmd::Cmd;
-use crate::support::{Case, ID};
+use crate::support::{Case, ID, Need};
 use crate::tests;
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 
 tests! {
     stdio_is_inherited_unchanged,
@@ -21,6 +22,7 @@ tests! {
     exec_keeps_preserved_descriptors,
     huge_output_passes,
     closed_stdio_of_the_caller_is_null: rt_only(),
+    pipes_can_be_opened_again_in_a_user_namespace: rt_only().needs(Need::UserNamespace),
 }
 
 fn fds(seen: &Value) -> Vec<String> {
@@ -105,7 +107,7 @@ fn listen_fds_are_passed_on(c: &Case) {
     fs::write(c.path("socket"), "x").unwrap();
     let socket = File::open(c.path("socket")).unwrap();
     // LISTEN_PID must name the runtime, as systemd has it.
-    let script = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
+    let script = "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web exec \"$@\"";
     let (rt, root) = (c.runtime.to_string_lossy(), c.state.to_string_lossy());
     let cmd =
         Cmd::new(&["/bin/sh", "-c", script, "sh", &rt, "--root", &root, "run", "-b", &dir, ID]);
@@ -116,6 +118,8 @@ fn listen_fds_are_passed_on(c: &Case) {
         env.contains(&json!("LISTEN_FDS=1")) && env.contains(&json!("LISTEN_PID=1")),
         "{env:?}"
     );
+    // runc does not pass the names on, so that the program takes every descriptor for "unknown".
+    assert!(!c.is_rt() || env.contains(&json!("LISTEN_FDNAMES=web")), "{env:?}");
 }
 
 fn exec_has_only_0_1_and_2(c: &Case) {
@@ -153,4 +157,26 @@ fn closed_stdio_of_the_caller_is_null(c: &Case) {
         .ok();
     let seen: Value = serde_json::from_str(&fs::read_to_string(c.path("seen")).unwrap()).unwrap();
     assert_eq!(seen["fds"], json!({"0": "/dev/null", "1": "/dev/null", "2": "/dev/null"}));
+}
+
+/// What images do that log to /dev/stdout. A file of the host, also a FIFO, keeps its owner.
+fn pipes_can_be_opened_again_in_a_user_namespace(c: &Case) {
+    for uid in [0, 33] {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut b = c.bundle();
+        b.user_namespace().set("/process/user", json!({"uid": uid, "gid": uid}));
+        let dir = b.sh("echo one >/dev/stdout && echo two >/proc/self/fd/1").save();
+        let fifo = c.path_str(&format!("fifo{uid}"));
+        Cmd::new(&["mkfifo", &fifo]).run().ok();
+        let fifo = File::options().read(true).write(true).open(&fifo).unwrap();
+        let cmd = c.rt_cmd(&["create", "-b", &dir, ID]).output(OwnedFd::from(writer));
+        cmd.stdin(fifo.try_clone().unwrap()).run().ok();
+        c.rt(&["start", ID]).ok();
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "one\ntwo\n", "uid {uid}");
+        assert_eq!(fifo.metadata().unwrap().uid(), 0, "a file of the host");
+        c.wait_for_status("stopped");
+        c.down();
+    }
 }

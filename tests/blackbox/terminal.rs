@@ -37,6 +37,7 @@ tests! {
     pidfd_socket_gets_a_pidfd_of_init: rt_only(),
     pidfd_socket_gets_a_pidfd_of_exec: rt_only(),
     a_console_socket_that_never_reads_does_not_hang_create,
+    terminal_on_a_read_only_devpts_stays_roots: rt_only(),
 }
 
 fn terminal(b: &mut Bundle) -> &mut Bundle {
@@ -429,4 +430,20 @@ fn a_console_socket_that_never_reads_does_not_hang_create(c: &Case) {
     let out = c.rt_cmd(&["create", "-b", &dir, "--console-socket", &socket.arg(), ID]).run();
     assert!(!out.timed_out, "{}", out.how());
     wait_until("delete works", || c.rt(&["delete", "--force", ID]).code == Some(0));
+}
+
+/// What `docker run -t -v /dev:/dev:ro` leads to (moby#47158).
+fn terminal_on_a_read_only_devpts_stays_roots(c: &Case) {
+    for uid in [0, 1000] {
+        let mut b = c.bundle();
+        let options = ["newinstance", "ptmxmode=0666", "mode=0620", "ro"];
+        b.unmount("/dev/pts").mount("/dev/pts", "devpts", "devpts", &options);
+        b.set("/process/user", json!({"uid": uid, "gid": uid}));
+        let probe = ["/probe", "stat", "/dev/pts/0"];
+        let (mut pty, _) = create_with_console(c, terminal(&mut b).args(&probe));
+        c.rt(&["start", ID]).ok();
+        let text = pty.rest();
+        assert_eq!(text.split_whitespace().nth(1), Some("0"), "{text}");
+        c.down();
+    }
 }

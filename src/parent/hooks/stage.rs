@@ -238,8 +238,13 @@ fn enter_container(join: &Join) -> Result<(), (What, Errno)> {
         Ok(()) | Err(Errno::EPERM) => {}
         Err(errno) => return Err((What::BecomeRoot, errno)),
     }
-    cred::setresgid(0).map_err(|errno| (What::BecomeRoot, errno))?;
-    cred::setresuid(0).map_err(|errno| (What::BecomeRoot, errno))?;
+    for result in [cred::setresgid(0), cred::setresuid(0)] {
+        match result {
+            // A namespace need not map 0: nobody has all rights in it, too.
+            Ok(()) | Err(Errno::EINVAL) => {}
+            Err(errno) => return Err((What::BecomeRoot, errno)),
+        }
+    }
     // The kernel decides anew at a change of user.
     cred::set_dumpable(false).map_err(|errno| (What::Isolate, errno))
 }

@@ -49,7 +49,7 @@ impl Planner<'_> {
             return self.remount(read, bind.is_some(), earlier, findings);
         }
         if let Some(recursive) = bind {
-            read.refuse_parameters("a bind mount", findings);
+            read.refuse_parameters_of_bind(findings);
             return self.bind(recursive, findings);
         }
         // The kernel asks who owns the namespace that such a file system shows. Of one that

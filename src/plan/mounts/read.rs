@@ -102,7 +102,29 @@ impl Options {
 
     /// A bind has the superblock of its source: parameters would be lost.
     pub(super) fn refuse_parameters(&self, kind: &str, findings: &mut Findings) {
-        for parameter in &self.parameters {
+        self.refuse_parameters_but(|_| false, kind, findings);
+    }
+
+    /// The same of a new bind, where engines have left words of their own.
+    pub(super) fn refuse_parameters_of_bind(&self, findings: &mut Findings) {
+        let of_engines = |parameter: &Parameter| {
+            let key = parameter.key.to_string_lossy();
+            options::is_of_engines(&key, parameter.value.is_some())
+        };
+        for parameter in self.parameters.iter().filter(|parameter| of_engines(parameter)) {
+            let word = parameter.key.to_string_lossy();
+            findings.notice(&parameter.field, format!("{word} is a word for engines, ignored"));
+        }
+        self.refuse_parameters_but(of_engines, "a bind mount", findings);
+    }
+
+    fn refuse_parameters_but(
+        &self,
+        allowed: impl Fn(&Parameter) -> bool,
+        kind: &str,
+        findings: &mut Findings,
+    ) {
+        for parameter in self.parameters.iter().filter(|parameter| !allowed(parameter)) {
             let word = parameter.key.to_string_lossy().into_owned();
             findings.refuse_value(&parameter.field, word, format!("unknown option for {kind}"));
         }

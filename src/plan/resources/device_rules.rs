@@ -87,9 +87,15 @@ fn one(given: &LinuxDeviceCgroup, field: &Field, findings: &mut Findings) -> Opt
     let kind = match given.typ() {
         None | Some(LinuxDeviceType::A) => None,
         Some(LinuxDeviceType::B) => Some(DeviceKind::Block),
-        Some(LinuxDeviceType::C) => Some(DeviceKind::Char),
-        Some(LinuxDeviceType::U | LinuxDeviceType::P) => {
-            findings.refuse(&field.key("type"), "must be a, b or c");
+        // mknod(1): `u` is another name of `c`.
+        Some(LinuxDeviceType::C | LinuxDeviceType::U) => Some(DeviceKind::Char),
+        // The kernel asks the device controller about b and c only.
+        Some(LinuxDeviceType::P) if given.allow() => {
+            findings.notice(&field.key("type"), "a FIFO is no device, and always allowed");
+            return None;
+        }
+        Some(LinuxDeviceType::P) => {
+            findings.refuse(&field.key("type"), "must be a, b or c: a FIFO cannot be denied");
             return None;
         }
     };
@@ -170,12 +176,23 @@ mod tests {
     }
 
     #[test]
+    fn types_that_the_controller_does_not_know_are_read() {
+        let (rules, refused) = planned(
+            r#"[{"allow":true,"type":"p","access":"rwm"},
+                {"allow":true,"type":"u","major":10,"minor":7,"access":"r"}]"#,
+        );
+        assert!(refused.is_empty());
+        assert_eq!(rules[0], allow(DeviceKind::Char, Some(10), Some(7), READ));
+        assert_eq!(rules[1..], *DEFAULTS);
+    }
+
+    #[test]
     fn bad_rules_are_named() {
         for (rule, field) in [
             (r#"{"allow":true,"type":"c","access":"ra"}"#, "devices[0].access"),
             (r#"{"allow":true,"type":"c","access":"xyz"}"#, "devices[0].access"),
             (r#"{"allow":true,"type":"c"}"#, "devices[0].access"),
-            (r#"{"allow":true,"type":"p","access":"r"}"#, "devices[0].type"),
+            (r#"{"allow":false,"type":"p","access":"r"}"#, "devices[0].type"),
             (r#"{"allow":true,"type":"c","major":4096,"access":"r"}"#, "devices[0].major"),
             (r#"{"allow":true,"type":"b","minor":-2,"access":"r"}"#, "devices[0].minor"),
             (r#"{"allow":true,"type":"a","major":1,"access":"rwm"}"#, "devices[0]"),

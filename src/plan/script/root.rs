@@ -10,6 +10,7 @@ use crate::child::{Guarded, Kept, Op};
 use crate::plan::Plan;
 use crate::plan::devices::{self, Device, Nodes};
 use crate::plan::mounts::{Mount, What};
+use crate::plan::namespaces::flag;
 use crate::plan::process::Process;
 use crate::plan::rootfs::{self, Holders};
 
@@ -18,7 +19,7 @@ pub(super) fn steps(steps: &mut Steps, plan: &Plan, process: &Process, setup: &I
     let keeps = Keeps::of(plan);
     match setup.tree_namespace {
         true => namespace_of_root(steps, plan, &keeps),
-        false => copy_of_host(steps, plan, &keeps),
+        false => copy_of_host(steps, plan, &keeps, setup.unprivileged),
     }
     devices(steps, plan);
     console(steps, process, true);
@@ -64,14 +65,15 @@ fn travel(plan: &Plan) -> u64 {
 }
 
 /// The namespace begins as a copy of the host's, in which everything is mounted below the root.
-fn copy_of_host(steps: &mut Steps, plan: &Plan, keeps: &Keeps<'_>) {
+fn copy_of_host(steps: &mut Steps, plan: &Plan, keeps: &Keeps<'_>, unprivileged: bool) {
     let shared = is_shared(plan);
     if !shared {
         steps.at(Op::TreePropagation(travel(plan)), "linux.rootfsPropagation");
     }
     steps.push(Op::Umask(0));
     let path = c_path(&plan.rootfs.path);
-    steps.at(Op::BindRoot { path, private_parent: shared }, "root.path");
+    let by_parent = plan.namespaces.has(flag::USER) && !unprivileged;
+    steps.at(Op::BindRoot { path, private_parent: shared, by_parent }, "root.path");
     for (mount, keep) in plan.mounts.iter().zip(&keeps.kept) {
         let op = Op::Mount { mount: mount.clone(), tree: None, keep: keep.clone() };
         steps.for_field(op, &mount.field);

@@ -115,7 +115,12 @@ fn id_mappings(c: &Case) {
             (80, at, json!([map(0, 4_294_967_290, 10)]), Refuse("linux.uidMappings[0]", "")),
             (80, at, json!([map(4_294_967_290, 0, 10)]), Refuse("linux.uidMappings[0]", "")),
             (80, at, json!(many), Refuse(place, "340")),
-            (80, at, json!([map(1, 100_000, 10)]), Refuse(place, "")),
+            (
+                80,
+                at,
+                json!([map(1, 100_000, 10)]),
+                Refuse("process.user.uid", "not in linux.uidMappings"),
+            ),
             (82, at, json!({}), Refuse(place, "")),
             (79, at, one.clone(), Accept),
         ],
