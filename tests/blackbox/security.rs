@@ -196,7 +196,7 @@ fn annotations_change_no_restriction(c: &Case) {
     let plain = c.see(&b);
     b.set(
         "/annotations",
-        json!({"run.oci.handler": "krun", "org.criu.config": "/etc/passwd",
+        json!({"org.criu.config": "/etc/passwd",
         "run.oci.hooks.stdout": "/tmp/x", "run.oci.seccomp.receiver": "/x", "bundle": "/"}),
     );
     let marked = c.see(&b);
