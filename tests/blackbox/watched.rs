@@ -20,6 +20,7 @@ tests! {
     gate_of_a_new_pid_namespace: rt_only(),
     gate_outlives_a_pause_whatever_the_filter_says: rt_only(),
     proc_self_is_that_of_the_process: rt_only(),
+    nothing_is_done_for_who_has_the_socket: rt_only(),
     runtime_as_the_program_of_the_image: rt_only(),
 }
 
@@ -315,4 +316,31 @@ fn proc_self_is_that_of_the_process(c: &Case) {
     assert_eq!(lines[0], lines[1]);
     c.rt(&["exec", ID, "/proc/self/root/bin/true"]).ok();
     c.down();
+}
+
+/// Whoever traces the process that is born can take its end of the socket: `rt` does nothing for
+/// them, and does not wait for them either.
+fn nothing_is_done_for_who_has_the_socket(c: &Case) {
+    let mut peer = c.named_bundle("peer");
+    peer.set("/linux/cgroupsPath", json!(c.cgroups_path("peer")));
+    peer.caps(&PEER).set("/process/noNewPrivileges", json!(false));
+    let running = c.rt_cmd(&["run", "-b", &peer.args(&["/probe", "steal"]).save(), "peer"]).spawn();
+    cmd::wait_until("it watches", || running.so_far().contains("ready"));
+    let pid = c.rt(&["state", "peer"]).ok().json()["pid"].clone();
+    let log = c.path_str("log");
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", format!("echo run >> {log}")]}]);
+    let mut b = c.bundle();
+    b.caps(&["CAP_KILL"]).namespace("pid", Some(&format!("/proc/{pid}/ns/pid")));
+    b.set("/hooks/createRuntime", hook.clone()).set("/hooks/createContainer", hook);
+    let dir = b.args(&["/probe", "sleep"]).save();
+    for _ in 0..ROUNDS {
+        // It may well fail: the peer can do to this container what it likes.
+        c.rt(&["create", "-b", &dir, ID]);
+        c.rt(&["delete", "--force", ID]).ok();
+    }
+    c.rt(&["delete", "-f", "peer"]).ok();
+    let out = running.wait().out();
+    assert!(out.contains("stolen"), "no socket was taken: {out}");
+    let runs = fs::read_to_string(&log).unwrap().lines().count();
+    assert_eq!(runs, 2 * ROUNDS, "hooks have run for a peer");
 }

@@ -40,6 +40,7 @@ pub fn main(args: &[String]) -> ExitCode {
         "size" => wait::window_size(),
         "peer-fds" => act::peer_fds(),
         "refuse" => older::refuse(&rest),
+        "steal" => watch::steal(),
         "watch" => watch::watch(rest[0], rest[1]),
         "peer-roots" => act::peer_roots(rest[0]),
         "memory" => act::memory(rest[0]),

