@@ -24,6 +24,7 @@
 //!    | ------------- ack ------------> |
 //!    | <----------- Appear ----------- |  only where the page does not say so already: others
 //!    | ------------- ack ------------> |  will see me, is the runtime's binary out of reach?
+//!    | <------------ Last ------------ |  from here on only Born, Ready and Failed count
 //!    | <------------ Ready ----------- |  state, pid file
 //!    | ------------- ack ------------> |  then the gate, execve
 //!    |     (SCMP_ACT_NOTIFY: the listener is taken out of the child by pidfd_getfd(2);
@@ -80,6 +81,9 @@ pub enum Kind {
     Nodes = 13,
     /// The child wants the host's null device, where nobody can change the file.
     Null = 14,
+    /// The last word before the birth in a pid namespace that others are in: whoever speaks next
+    /// may be one of them.
+    Last = 15,
 }
 
 impl Kind {
@@ -99,6 +103,7 @@ impl Kind {
             Kind::Appear,
             Kind::Nodes,
             Kind::Null,
+            Kind::Last,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)

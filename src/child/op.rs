@@ -363,7 +363,10 @@ impl Op {
                 memory::overwrite_arguments();
                 Ok(())
             }
-            Op::Appear => process::appear(at),
+            Op::Appear => {
+                process::await_seal(at)?;
+                at.tell(Kind::Last, 0, None)
+            }
             Op::EnterPidNamespace { copy } => process::enter_pid_namespace(at, *copy),
             Op::NewSession { terminal } => process::new_session(*terminal),
             Op::SessionKeyring(name) => process::session_keyring(name),

@@ -48,7 +48,7 @@ pub(super) fn enter_pid_namespace(at: &mut Place, copy: bool) -> Result<(), Fail
 }
 
 /// Mostly the page says so already: the runtime has had time since the clone.
-pub(super) fn appear(at: &mut Place) -> Result<(), Failure> {
+pub(super) fn await_seal(at: &mut Place) -> Result<(), Failure> {
     match at.page.sealed.load(Ordering::Acquire) {
         0 => at.ask(Kind::Appear, 0).map(|_| ()),
         _ => Ok(()),

@@ -35,7 +35,7 @@ pub(super) fn open(at: &mut Place, namespace: RawFd) -> Result<RawFd, Failure> {
         Err(Errno::EINVAL) => {
             fs::close(context);
             // The helper will be seen.
-            process::appear(at)?;
+            process::await_seal(at)?;
             by_helper(namespace)
         }
         Err(errno) => Err(errno).at(Call::Procfs),

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 
 use self::failure::clone_error;
 use super::protect;
-use crate::child::{self, Op, Script, Step};
+use crate::child::{self, Script};
 use crate::error::{Doing, Error, Result};
 use crate::sync::{self, Frame, Kind};
 use crate::sys::clone::{self, Side};
@@ -55,8 +55,6 @@ pub struct Birth {
     pub ignored: signal::Mask,
     /// It is only a stage so far.
     stage: bool,
-    /// Its birth is in a pid namespace that others are in, when all else is done.
-    is_born_last: bool,
     /// Others can see it.
     seen: bool,
     ready: bool,
@@ -124,8 +122,6 @@ pub fn begin(script: Script, cradle: &Cradle) -> Result<Birth> {
     page.ignored.store(ignored.bits(), Ordering::Relaxed);
     tracing::debug!("child process in init(): pid {pid}, {} steps to do", script.steps.len());
     let stage = script.steps.iter().any(|step| step.op.ends_stage());
-    let enters = |step: &Step| matches!(step.op, Op::EnterPidNamespace { .. });
-    let is_born_last = script.steps.iter().any(enters);
     let script = ManuallyDrop::new(script);
     Ok(Birth {
         script,
@@ -136,7 +132,6 @@ pub fn begin(script: Script, cradle: &Cradle) -> Result<Birth> {
         mask,
         ignored,
         stage,
-        is_born_last,
         seen: false,
         ready: false,
     })
@@ -172,7 +167,7 @@ impl Birth {
         tracing::debug!("the child says: {:?} {}", frame.kind, frame.arg);
         // A peer may have the child's end of the socket by now, or the child itself: there is
         // nothing left that the child could want.
-        if self.seen && !matches!(frame.kind, Kind::Ready | Kind::Failed) {
+        if self.seen && !matches!(frame.kind, Kind::Born | Kind::Ready | Kind::Failed) {
             return Err(Error::new(format!("the child sent an unexpected {:?}", frame.kind)));
         }
         match (frame.kind, fd) {
@@ -191,7 +186,10 @@ impl Birth {
             (Kind::Console, Some(master)) => Ok(Event::Console(master, frame.arg as u32)),
             (Kind::Born, _) if self.stage => {
                 self.adopt()?;
-                self.seen = self.is_born_last;
+                self.listen()
+            }
+            (Kind::Last, _) => {
+                self.seen = true;
                 self.listen()
             }
             (Kind::Ready, _) => {

@@ -137,8 +137,7 @@ fn contains(bytes: &[u8], word: &[u8]) -> bool {
     !found.is_null()
 }
 
-/// Takes the sockets of each new process, and asks in its name for everything that a child of `rt`
-/// can ask for.
+/// Takes the sockets of each new process, and asks `rt` for something in its name.
 pub fn steal() {
     println!("ready");
     let mut seen = BTreeSet::new();
@@ -149,14 +148,12 @@ pub fn steal() {
                 unsafe { libc::kill(pid as i32, libc::SIGSTOP) };
                 for fd in sockets(pid) {
                     println!("stolen {fd} of {pid}");
-                    for kind in 1..=14_u8 {
-                        let mut frame = [0_u8; 16];
-                        frame[0] = kind;
-                        // SAFETY: the frame is as long as said. Without a reader there is no harm.
-                        unsafe {
-                            libc::send(fd, frame.as_ptr().cast(), frame.len(), libc::MSG_NOSIGNAL)
-                        };
-                    }
+                    // That it is time for hooks: of all that a child says, what does most.
+                    let mut frame = [0_u8; 16];
+                    frame[0] = 3;
+                    let (bytes, length) = (frame.as_ptr().cast(), frame.len());
+                    // SAFETY: the frame is as long as said. Without a reader there is no harm.
+                    unsafe { libc::send(fd, bytes, length, libc::MSG_NOSIGNAL) };
                 }
                 // SAFETY: integers only.
                 unsafe { libc::kill(pid as i32, libc::SIGCONT) };
