@@ -31,10 +31,10 @@ impl StateDir {
         // Without a tombstone it is removed in place: gone as well, only not at once.
         let name = self.bury(&name).unwrap_or(name);
         self.unlink_known();
-        match unlinkat(&self.root, name.as_c_str(), UnlinkatFlags::RemoveDir) {
-            Err(Errno::ENOTEMPTY) => {}
-            other => return other.doing(doing),
+        if unlinkat(&self.root, name.as_c_str(), UnlinkatFlags::RemoveDir).is_ok() {
+            return Ok(());
         }
+        // There is more in it than we know of, or the file system was short of memory.
         empty(self.fd(), DEPTH).map_err(|error| error.within(doing()))?;
         unlinkat(&self.root, name.as_c_str(), UnlinkatFlags::RemoveDir).doing(doing)
     }

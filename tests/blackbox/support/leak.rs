@@ -35,10 +35,12 @@ impl Fingerprint {
     }
 }
 
-/// This process' mount table, without the ids that differ between namespaces.
+/// This process' mount table, without the ids that differ between namespaces, and without what systemd
+/// mounts for the machine's services, which come and go by timers.
 fn mounts() -> BTreeSet<String> {
     let table = fs::read_to_string("/proc/self/mountinfo").expect("read mountinfo");
-    table.lines().map(|l| l.splitn(3, ' ').nth(2).unwrap_or(l).to_string()).collect()
+    let lines = table.lines().map(|l| l.splitn(3, ' ').nth(2).unwrap_or(l).to_string());
+    lines.filter(|line| !line.contains(" /run/credentials/")).collect()
 }
 
 fn names(dir: &Path) -> BTreeSet<String> {
