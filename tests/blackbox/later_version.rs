@@ -3,6 +3,7 @@
 use crate::support::{Case, ID};
 use crate::tests;
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 
 tests! {
     a_container_of_a_later_version_is_left_alone: anyone().rt_only(),
@@ -56,7 +57,7 @@ fn a_container_of_a_later_version_is_left_alone(c: &Case) {
 fn a_list_has_the_others(c: &Case) {
     c.create(&c.bundle()).ok();
     let later = c.state.join("later");
-    fs::create_dir(&later).unwrap();
+    fs::DirBuilder::new().mode(0o700).create(&later).unwrap();
     fs::write(later.join("state.json"), LATER).unwrap();
     let out = c.rt(&["list", "-f", "json"]).ok();
     assert!(out.err().contains("state.json: it has version 2, and this rt ("), "{}", out.err());

@@ -6,7 +6,8 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// The user whom rootless tests become when the suite was started by root.
 pub const ORDINARY_USER: u32 = 60_000;
@@ -261,7 +262,9 @@ pub fn main(tests: Vec<Test>) -> ExitCode {
         };
         let kind = Kind::of(&runtime, &scratch.join("workers"));
         println!("testing {} as {kind:?}", cmd::runtime_path().display());
-        libtest_mimic::run(&args, trials(tests, &scratch, kind)).exit_code()
+        let code = libtest_mimic::run(&args, trials(tests, &scratch, kind)).exit_code();
+        tell_the_slowest();
+        code
     };
     let code = if sys::is_root() && !on_host() { isolate::run(&scratch, suite) } else { suite() };
     if std::env::var_os("RT_TEST_KEEP").is_none() {
@@ -282,10 +285,32 @@ fn trials(tests: Vec<Test>, scratch: &Path, kind: Kind) -> Vec<Trial> {
         let scratch = scratch.clone();
         Trial::ignorable_test(test.name.clone(), move || match test.why_not(kind) {
             Some(why) => Ok(Completion::ignored_with(why)),
-            None => run_worker(&test, &scratch, kind),
+            None => {
+                let begin = Instant::now();
+                let outcome = run_worker(&test, &scratch, kind);
+                if let Ok(mut times) = TIMES.lock() {
+                    times.push((begin.elapsed(), test.name.clone()));
+                }
+                outcome
+            }
         })
     };
     tests.into_iter().map(trial).collect()
+}
+
+/// How long the tests have taken so far.
+static TIMES: Mutex<Vec<(Duration, String)>> = Mutex::new(Vec::new());
+
+/// Where the time of a whole run goes: this decides nothing.
+fn tell_the_slowest() {
+    let mut times = TIMES.lock().map(|times| times.clone()).unwrap_or_default();
+    times.sort();
+    if times.len() > 20 {
+        let slowest = times.iter().rev().take(20);
+        let list: Vec<_> =
+            slowest.map(|(time, name)| format!("{name} {} s", time.as_secs())).collect();
+        println!("the slowest: {}", list.join(", "));
+    }
 }
 
 /// Runs one test in a process of its own.

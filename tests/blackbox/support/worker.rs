@@ -40,11 +40,22 @@ pub fn main(name: &str, tests: Vec<Test>) -> ExitCode {
     let case = prepare(&scratch, &test);
     let before = leak::Fingerprint::take(&case);
     let failed = catch_unwind(AssertUnwindSafe(|| (test.run)(&case))).is_err();
+    if failed {
+        delete_all(&case);
+    }
     let left = before.compare(&case, failed);
     for line in &left {
         eprintln!("left behind: {line}");
     }
     ExitCode::from(u8::from(failed || !left.is_empty()))
+}
+
+/// What a failed test has left: an ordinary user's containers have no cgroup of the test's around them,
+/// and the next test would find theirs.
+fn delete_all(case: &Case) {
+    for entry in fs::read_dir(&case.state).into_iter().flatten().flatten() {
+        case.rt(&["delete", "--force", &entry.file_name().to_string_lossy()]);
+    }
 }
 
 fn prepare(scratch: &Path, test: &Test) -> Case {
