@@ -4,8 +4,8 @@ use std::os::fd::OwnedFd;
 
 use super::control;
 use super::files::Events;
+use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result};
-use crate::plan::field::Field;
 
 /// Refuses a cgroup that others are in, or that is frozen: also a new one may be, by one above
 /// it, and the first process would never run. `init` is that process, where it is in it already.

@@ -14,9 +14,9 @@ use super::undo::{Before, Target};
 use super::{
     CgroupRecord, Directory, Driver, DriverKind, MARKED, Placement, fresh, guard, setting,
 };
+use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::{Membership, Tree};
-use crate::plan::field::Field;
 use crate::plan::resources::{CgroupPath, CgroupPlan, Otherwise};
 
 /// cgroup v2 by files.

@@ -6,8 +6,8 @@ use nix::errno::Errno;
 
 use super::control::Cgroup;
 use super::{CgroupRecord, devices};
+use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result};
-use crate::plan::field::Field;
 use crate::plan::resources::DeviceRule;
 
 /// Guards the devices of the cgroup of a record. `rootless`: a program that may not be loaded is

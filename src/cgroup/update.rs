@@ -7,9 +7,9 @@ use super::devices::{self, Replaced};
 use super::systemd::{self, UnitRecord};
 use super::undo::{Before, Target};
 use super::{Cgroup, files, setting, shrink};
+use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result, errno_text};
 use crate::host::cgroup::Tree;
-use crate::plan::field::Field;
 use crate::plan::resources::update::{Change, CpuNow};
 use crate::plan::resources::{DeviceRule, Setting, kernel};
 

@@ -8,7 +8,7 @@ use ::std::ffi::CString;
 use ::std::vec::Vec;
 
 use super::Op;
-use crate::plan::field::Field;
+use crate::diag::field::Field;
 use crate::sys::page::CArray;
 
 /// One step, and the field that asked for it.

@@ -3,8 +3,8 @@
 
 use serde::Deserialize;
 
+use crate::diag::findings::Findings;
 use crate::error::{Error, Result};
-use crate::plan::findings::Findings;
 use crate::plan::hooks::{self, Hooks};
 use crate::state::Container;
 

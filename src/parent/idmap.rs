@@ -6,8 +6,8 @@ use std::process::Command;
 
 use nix::errno::Errno;
 
+use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result};
-use crate::plan::field::Field;
 use crate::plan::namespaces::{IdMapping, Namespaces};
 
 /// One of the two maps.

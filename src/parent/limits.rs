@@ -1,8 +1,8 @@
 //! Limits that a process in a user namespace can no longer set: the kernel asks for
 //! CAP_SYS_RESOURCE in the initial one (prlimit(2), proc_pid_oom_score_adj(5)).
 
+use crate::diag::field::Field;
 use crate::error::{Doing, Result};
-use crate::plan::field::Field;
 use crate::plan::limits::{Limits, Rlimit};
 use crate::plan::namespaces::Namespaces;
 use crate::sys::sched;

@@ -10,8 +10,8 @@ use nix::errno::Errno;
 use serde::Serialize;
 
 use super::console::Socket;
+use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result};
-use crate::plan::field::Field;
 use crate::seccomp::Filter;
 use crate::state::{Agent, OciState, Record, Status};
 use crate::sys::page::SharedPage;

@@ -5,8 +5,8 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use super::preflight::open_namespace;
+use crate::diag::findings::Findings;
 use crate::host::Host;
-use crate::plan::findings::Findings;
 use crate::plan::namespaces::{Joined, Namespaces, flag, name_of};
 use crate::sys::{fs, mem, ns};
 

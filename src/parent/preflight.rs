@@ -12,12 +12,12 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::{hooks, listener};
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 use crate::error::errno_text;
 use crate::host::lsm;
 use crate::plan::Plan;
 use crate::plan::devices::{Device, Nodes};
-use crate::plan::field::Field;
-use crate::plan::findings::Findings;
 use crate::plan::mounts::What;
 use crate::plan::namespaces::{Joined, flag, name_of};
 use crate::plan::notify;

@@ -9,10 +9,10 @@ use std::os::unix::ffi::OsStrExt;
 use nix::errno::Errno;
 
 use super::idmap;
+use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result};
 use crate::host::mounts;
 use crate::plan::Plan;
-use crate::plan::field::Field;
 use crate::plan::mounts::{IdMap, Mount, What};
 use crate::plan::namespaces::flag;
 use crate::sync::ROOT;

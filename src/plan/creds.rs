@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use oci_spec::runtime::{Capabilities, LinuxCapabilities, User};
 
-use super::field::Field;
-use super::findings::Findings;
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 
 /// The kernel's limit on supplementary groups (`NGROUPS_MAX`).
 const MAX_GROUPS: usize = 65536;

@@ -2,10 +2,10 @@
 //! cgroup mount. Then systemd or an engine can run in it.
 
 use super::annotations::LEAF;
-use super::field::Field;
-use super::findings::Findings;
 use super::mounts::{Mount, What};
 use super::namespaces::{Namespaces, flag};
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 
 /// What is done to the container's cgroup for that.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,9 +8,9 @@ use std::path::Path;
 
 use oci_spec::runtime::{LinuxDeviceType, Spec};
 
-use super::field::Field;
-use super::findings::Findings;
 use super::mounts::{Mount, What, clean};
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 
 /// Nodes that every container has (config-linux.md "Default Devices").
 const DEFAULTS: &[(&str, u64, u64)] = &[

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use oci_spec::runtime::{Hook as SpecHook, Hooks as SpecHooks};
 
-use super::field::Field;
-use super::findings::Findings;
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 
 /// When a hook runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 
 use oci_spec::runtime::Spec;
 
-use super::field::Field;
-use super::findings::Findings;
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 
 /// Directories of every group, which cannot be groups themselves.
 const RESERVED: &[&str] = &[".", "..", "info", "mon_data", "mon_groups"];

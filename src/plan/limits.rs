@@ -6,9 +6,9 @@ use oci_spec::runtime::{
     PosixRlimitType, Process, Spec,
 };
 
-use super::field::Field;
-use super::findings::Findings;
 use super::ranges;
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 use crate::sys::sched::SchedAttr;
 
 /// One setrlimit(2).

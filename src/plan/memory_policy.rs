@@ -2,9 +2,9 @@
 
 use oci_spec::runtime::{LinuxMemoryPolicy, MemoryPolicyFlagType, MemoryPolicyModeType, Spec};
 
-use super::field::Field;
-use super::findings::Findings;
 use super::ranges;
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 
 /// More memory nodes than any kernel is built for (`MAX_NUMNODES`).
 const MAX_NODES: usize = 1024;

@@ -5,8 +5,6 @@ pub mod annotations;
 pub mod creds;
 pub mod delegation;
 pub mod devices;
-pub mod field;
-pub mod findings;
 pub mod hooks;
 pub mod intel_rdt;
 pub mod limits;
@@ -35,8 +33,6 @@ use oci_spec::runtime::Spec;
 
 use self::delegation::Delegation;
 use self::devices::{Device, Nodes};
-use self::field::Field;
-use self::findings::Findings;
 use self::intel_rdt::IntelRdt;
 use self::memory_policy::MemoryPolicy;
 use self::mounts::Mount;
@@ -46,6 +42,8 @@ use self::process::Process;
 use self::resources::{CgroupPlan, Manager};
 use self::rootfs::Rootfs;
 use self::sysctl::Sysctl;
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 use crate::seccomp::{self, Filter};
 
 /// The longest host name that the kernel takes (`__NEW_UTS_LEN`).

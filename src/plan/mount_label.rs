@@ -4,9 +4,9 @@ use std::ffi::CString;
 
 use oci_spec::runtime::Spec;
 
-use super::field::Field;
-use super::findings::Findings;
 use super::mounts::{CONTEXTS, MAX_DATA, MAX_VALUE, Mount, Parameter, What};
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 
 /// They have labels from the policy.
 const UNLABELLED: &[&str] = &["cgroup", "cgroup2", "proc", "sysfs"];

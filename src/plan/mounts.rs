@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Mount as SpecMount, Spec};
 
-use super::field::Field;
-use super::findings::Findings;
 use super::namespaces::{IdMapping, Namespaces, check_mappings, flag};
 use super::notify;
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 use crate::sys::mount::attr;
 
 use self::attributes::{Attributes, Subject};

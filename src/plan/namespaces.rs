@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType as Type, Spec};
 
-use super::field::Field;
-use super::findings::Findings;
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 use crate::sys::ns::CLONE_NEWTIME;
 
 /// `CLONE_NEWUSER` and its like as the 64-bit words of clone3(2).

@@ -5,9 +5,9 @@ use std::ffi::CString;
 
 use oci_spec::runtime::Spec;
 
-use super::field::Field;
-use super::findings::Findings;
 use super::namespaces::{Namespaces, flag};
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 
 /// The longest name of a device (`IFNAMSIZ` without its NUL).
 const MAX_NAME: usize = 15;

@@ -7,9 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use oci_spec::runtime::Process as SpecProcess;
 
 use super::creds::{self, Creds};
-use super::field::Field;
-use super::findings::Findings;
 use super::limits::{self, Limits};
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 use crate::host::lsm;
 
 /// Where a program is looked for when the environment has no PATH.

@@ -16,8 +16,8 @@ use oci_spec::runtime::{
 
 use self::properties::Property;
 use self::unit::Unit;
-use super::field::Field;
-use super::findings::Findings;
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 use crate::error::{Error, Result};
 use crate::host::systemd::Instance;
 pub use device_rules::{DeviceKind, DeviceRule};

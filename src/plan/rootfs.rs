@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::Spec;
 
 use super::Plan;
-use super::field::Field;
-use super::findings::Findings;
 use super::mounts::{Mount, NEED_NAMESPACE, What, clean};
 use super::namespaces::{Namespaces, flag};
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 
 /// A path of the container that is hidden or made read-only.
 #[derive(Debug, Clone, PartialEq, Eq)]

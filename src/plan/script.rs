@@ -10,12 +10,12 @@ use std::rc::Rc;
 
 use super::Plan;
 use super::creds::Caps;
-use super::field::Field;
 use super::limits::{Affinity, Rlimit};
 use super::mounts::Mount;
 use super::namespaces::{IdMapping, Namespaces, flag};
 use super::process::Process;
 use crate::child::{LAST, Needed, Op, Script, Step};
+use crate::diag::field::Field;
 use crate::seccomp::{Filter, NATIVE};
 use crate::sys::page::CArray;
 use crate::sys::{RawFd, sched};

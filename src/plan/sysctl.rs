@@ -4,9 +4,9 @@ use std::ffi::CString;
 
 use oci_spec::runtime::Spec;
 
-use super::field::Field;
-use super::findings::Findings;
 use super::namespaces::{Namespaces, flag};
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 
 /// Settings of the IPC namespace that do not start with `fs.mqueue.`.
 const IPC: &[&str] = &[

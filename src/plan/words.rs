@@ -3,10 +3,10 @@
 
 use std::ffi::CStr;
 
-use super::field::Field;
 use super::mounts::{Mount, Parameter, What};
 use super::namespaces;
 use crate::child::{Call, Op, Script, Step};
+use crate::diag::field::Field;
 
 impl Op {
     /// The stable short name, for the structured log.

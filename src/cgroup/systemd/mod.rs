@@ -25,10 +25,10 @@ use super::controllers::Controllers;
 use super::setting::{refused, write};
 use super::{CgroupRecord, Directory, Driver, DriverKind, Placement, files, fresh, guard};
 use crate::dbus::Value;
+use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::{Membership, Tree};
 use crate::host::systemd::Instance;
-use crate::plan::field::Field;
 use crate::plan::resources::unit::Unit;
 use crate::plan::resources::{CgroupPlan, Setting};
 

@@ -183,7 +183,7 @@ fn bit_set(text: &str) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::field::Field;
+    use crate::diag::field::Field;
 
     const NEW: u32 = 260;
 

@@ -174,7 +174,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::plan::field::Field;
+    use crate::diag::field::Field;
 
     fn setting(file: &str, value: &str, otherwise: Otherwise) -> Setting {
         let (controller, file, value) = ("x".to_owned(), file.to_owned(), value.to_owned());

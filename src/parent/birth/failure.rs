@@ -7,9 +7,9 @@ use nix::errno::Errno;
 
 use super::{Birth, Cradle};
 use crate::child::{Call, Op};
+use crate::diag::field::Field;
 use crate::error::{Error, errno_text};
 use crate::host::mounts;
-use crate::plan::field::Field;
 use crate::plan::namespaces::flag;
 use crate::plan::options;
 use crate::spec::nearest::nearest;

@@ -1,6 +1,6 @@
 //! Whether the programs of hooks are there, asked before anything is created.
 
-use crate::plan::field::Violation;
+use crate::diag::field::Violation;
 use crate::plan::hooks::{Hook, Hooks, Kind};
 use crate::sys::fs;
 

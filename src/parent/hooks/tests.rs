@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::*;
-use crate::plan::field::Field;
+use crate::diag::field::Field;
 use crate::sys::{cred, ns};
 
 /// `/bin/sh -c script` with a PATH.

@@ -8,8 +8,8 @@ use oci_spec::runtime::Mount as SpecMount;
 
 use super::read::Options;
 use super::{Around, FileSystem, Mount, OldMount, Parameter, What};
-use crate::plan::field::Field;
-use crate::plan::findings::Findings;
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 use crate::plan::namespaces::flag;
 
 /// fsconfig(2) copies at most this much of a value.

@@ -4,8 +4,8 @@ use oci_spec::runtime::Mount as SpecMount;
 
 use super::attributes::{self, Attributes, Subject};
 use super::{CONTEXTS, Parameter};
-use crate::plan::field::Field;
-use crate::plan::findings::Findings;
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 use crate::plan::options::{self, Word};
 
 /// The options of one mount.

@@ -3,8 +3,8 @@
 use oci_spec::runtime::{LinuxBlockIo, LinuxThrottleDevice};
 
 use super::{Otherwise, Settings};
-use crate::plan::field::Field;
-use crate::plan::findings::Findings;
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 
 pub(super) fn plan(
     given: &LinuxBlockIo,

@@ -2,8 +2,8 @@
 
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 
-use crate::plan::field::Field;
-use crate::plan::findings::Findings;
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 
 /// The two kinds of device nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

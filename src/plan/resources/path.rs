@@ -3,8 +3,8 @@
 use std::path::{Component, Path};
 
 use super::unit::Unit;
-use crate::plan::field::Field;
-use crate::plan::findings::Findings;
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 
 /// Where a cgroup is, with plain names only: no `.`, no `..`, no empty one.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,8 +8,8 @@
 use std::collections::HashMap;
 
 use crate::dbus::{Value, gvariant};
-use crate::plan::field::Field;
-use crate::plan::findings::Findings;
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 
 /// A property of a unit.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 use crate::host::systemd::Instance;
-use crate::plan::field::Field;
-use crate::plan::findings::Findings;
 
 /// The unit that a container gets.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,8 +7,8 @@ mod merge;
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 
 use super::{DeviceRule, Otherwise, Setting, device_rules, kernel, settings, weight_of_shares};
-use crate::plan::field::Field;
-use crate::plan::findings::Findings;
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 pub use merge::merge;
 
 /// What is to be changed.

@@ -9,7 +9,7 @@ use oci_spec::runtime::{
 };
 
 use super::{CpuNow, gives_idle, gives_weight, plan, set, weight_of};
-use crate::plan::findings::Findings;
+use crate::diag::findings::Findings;
 
 /// cpu.weight of a new cgroup.
 const DEFAULT_WEIGHT: u64 = 100;
