@@ -1,5 +1,5 @@
 //! Hooks: which programs run at which point of a container's life (config.md, "POSIX-platform
-//! Hooks"). Whether the programs are there is asked at create, in [`crate::parent::hooks`].
+//! Hooks"). Whether the programs are there is asked at create, in [`crate::runtime::hooks`].
 
 use std::ffi::CString;
 use std::fmt;

@@ -8,13 +8,13 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::birth::{self, Birth, Cradle, Event};
-use super::console::{self, Socket};
+use super::fd_socket::{self, Socket};
 use super::fds::Passed;
-use super::handover::PidFile;
-use super::limits as own_limits;
+use super::init::{self, Birth, Cradle, Event};
 use super::listener::{self, Notified};
 use super::nodes;
+use super::pid_file::PidFile;
+use super::userns_limits as own_limits;
 use crate::cgroup::Cgroup;
 use crate::cgroup::files::Events;
 use crate::diag::field::Field;
@@ -107,7 +107,7 @@ pub fn exec(request: &Request<'_>) -> Result<Joined> {
     }
     let begin = |cgroup| {
         let cradle = Cradle { cgroup, ..Cradle::default() };
-        birth::begin(script::exec(&plan, &process, &setup), &cradle)
+        init::begin(script::exec(&plan, &process, &setup), &cradle)
     };
     let mut birth = match begin(cgroup(request)?) {
         // The container has moved its processes down and enabled controllers for them
@@ -228,7 +228,7 @@ fn serve(
                     socket.send(master.as_fd(), format!("/dev/pts/{number}").as_bytes())?;
                 }
                 None => {
-                    console::fit(&master)?;
+                    fd_socket::fit(&master)?;
                     terminal = Some(master);
                 }
             },

@@ -36,7 +36,7 @@ pub use self::files::check_files;
 use self::outcome::Outcome;
 use self::stage::{Join, Stage};
 use self::tail::Tail;
-use super::birth;
+use super::init;
 use crate::cgroup::Cgroup;
 use crate::error::{Doing, Error, Result};
 use crate::plan::hooks::{Hook, Kind};
@@ -123,7 +123,7 @@ impl<'a> Rights<'a> {
         Ok(Rights {
             process,
             labels: process.labels(),
-            proc: birth::open_proc()?,
+            proc: init::open_proc()?,
             keyring: record.keyring(),
             deny_setgroups: record.deny_setgroups,
             early_filter: filter.is_some_and(|filter| {

@@ -1,36 +1,36 @@
 //! What `rt` does before, around and after the clone. Read [`create()`] first.
 
-mod attempt;
-pub mod birth;
-pub mod console;
+mod creation;
+pub mod exec;
+pub mod fd_socket;
 pub mod fds;
-pub mod handover;
 pub mod hooks;
 pub mod idmap;
-pub mod join;
-mod limits;
+pub mod init;
 pub mod listener;
 mod net_devices;
 mod nodes;
 pub mod notify;
 mod owners;
+pub mod pid_file;
 pub mod preflight;
 pub mod protect;
 mod relay;
 pub mod sources;
 mod stdio;
+mod userns_limits;
 pub mod wait;
 
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use self::attempt::Attempt;
-use self::birth::Birth;
-use self::console::Socket;
+use self::creation::Attempt;
+use self::fd_socket::Socket;
 use self::fds::Passed;
-use self::handover::PidFile;
+use self::init::Birth;
 use self::notify::Messenger;
+use self::pid_file::PidFile;
 use crate::diag::field::Field;
 use crate::diag::findings::Findings;
 use crate::error::{Doing, Result};
@@ -132,7 +132,7 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
     for notice in loaded.notices.iter().chain(&notices) {
         tracing::warn!("{notice}");
     }
-    console::check(
+    fd_socket::check(
         process.terminal,
         request.detach,
         request.console_socket.is_some(),

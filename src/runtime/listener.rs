@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use serde::Serialize;
 
-use super::console::Socket;
+use super::fd_socket::Socket;
 use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result};
 use crate::seccomp::Filter;

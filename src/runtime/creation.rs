@@ -3,13 +3,13 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use super::birth::{self, Birth, Cradle, Event};
+use super::init::{self, Birth, Cradle, Event};
 use super::listener::{self, Notified};
 use super::net_devices::{self, Moved};
 use super::nodes;
 use super::notify::{self, Messenger};
 use super::sources::{self, Sources};
-use super::{Created, Request, console, hooks, idmap, limits, stdio};
+use super::{Created, Request, fd_socket, hooks, idmap, stdio, userns_limits};
 use crate::cgroup::{self, Cgroup, Driver, Fs, Placement, Systemd, stats};
 use crate::error::{Doing, Error, Result};
 use crate::host::{Host, mounts};
@@ -89,12 +89,12 @@ impl<'a> Attempt<'a> {
         let gate = gate.transpose()?;
         let (cradle, setup) = self.cradle_and_setup(host, placement, &files, gate.as_ref())?;
         if self.plan.namespaces.has(flag::USER) {
-            limits::raise_hard(&self.process.limits.rlimits);
+            userns_limits::raise_hard(&self.process.limits.rlimits);
         }
         let script = script::init(self.plan, self.process, &setup);
 
         // 5  from here on there is a process
-        let birth = birth::begin(script, &cradle)?;
+        let birth = init::begin(script, &cradle)?;
         if self.request.detach {
             // Nobody waits in the foreground: a signal may end a create that hangs.
             signal::set_mask(birth.mask).doing(|| "restore the signal mask")?;
@@ -182,7 +182,7 @@ impl<'a> Attempt<'a> {
             tree_namespace,
             unprivileged: host.unprivileged,
             awaits_cgroup,
-            oom_score_by_parent: limits::oom_score_is_ours(namespaces, host.unprivileged),
+            oom_score_by_parent: userns_limits::oom_score_is_ours(namespaces, host.unprivileged),
         };
         Ok((cradle, setup))
     }
@@ -195,8 +195,8 @@ impl<'a> Attempt<'a> {
                 Event::Maps => {
                     let namespaces = &self.plan.namespaces;
                     idmap::write(birth.pid, namespaces, host.unprivileged)?;
-                    if limits::oom_score_is_ours(namespaces, host.unprivileged) {
-                        limits::set_oom_score(birth.pid, &self.process.limits)?;
+                    if userns_limits::oom_score_is_ours(namespaces, host.unprivileged) {
+                        userns_limits::set_oom_score(birth.pid, &self.process.limits)?;
                     }
                     if !host.unprivileged && !self.process.terminal {
                         stdio::give(namespaces, self.process.creds.uid);
@@ -240,7 +240,7 @@ impl<'a> Attempt<'a> {
         match &self.request.console_socket {
             Some(socket) => socket.send(master.as_fd(), format!("/dev/pts/{number}").as_bytes()),
             None => {
-                console::fit(&master)?;
+                fd_socket::fit(&master)?;
                 self.master = Some(master);
                 Ok(())
             }
@@ -289,7 +289,7 @@ impl<'a> Attempt<'a> {
         self.has_run_hooks |= start_hooks && !self.request.gate;
         let birth = self.birth.as_ref().ok_or_else(no_child)?;
         if self.plan.namespaces.joins(flag::PID) {
-            limits::set_scheduler(birth.pid, &self.process.limits)?;
+            userns_limits::set_scheduler(birth.pid, &self.process.limits)?;
         }
         self.delegate(birth, host.unprivileged)?;
         if let Some(record) = &self.container.record.intel_rdt {

@@ -10,7 +10,7 @@ use nix::sys::termios::{
 };
 use nix::unistd::{getpgrp, tcgetpgrp};
 
-use super::console;
+use super::fd_socket;
 use crate::error::errno_text;
 use crate::sys::{RawFd, fs, io, mem, pty, signal};
 
@@ -75,7 +75,7 @@ impl<'a> Relay<'a> {
     pub(super) fn resize(&self) {
         // A stdin that is no terminal has no size; one that was closed keeps its last.
         if let Ok(size) = pty::size(self.stdin.raw()) {
-            let _ = console::resize(&self.master, size);
+            let _ = fd_socket::resize(&self.master, size);
         }
     }
 
