@@ -12,11 +12,13 @@ use super::files;
 use super::remove::remove_directory;
 use super::undo::{Before, Target};
 use super::{
-    CgroupRecord, Directory, Driver, DriverKind, MARKED, Placement, fresh, guard, setting,
+    Cgroup, CgroupRecord, Directory, Driver, DriverKind, MARKED, Placement, Updated,
+    attach_devices, precheck, remove, update, write,
 };
 use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::{Membership, Tree};
+use crate::plan::resources::update::Change;
 use crate::plan::resources::{CgroupPath, CgroupPlan, Otherwise};
 
 /// cgroup v2 by files.
@@ -34,6 +36,11 @@ impl Fs {
     /// cgroup that we may change, and no device program can be loaded.
     pub fn new(rootless: bool) -> Self {
         Fs { rootless, tree: None, record: CgroupRecord::none(), found: None }
+    }
+
+    /// For a cgroup that is there.
+    pub(super) fn of(record: &CgroupRecord) -> Self {
+        Fs { rootless: false, tree: None, record: record.clone(), found: None }
     }
 
     /// Removes what was made so far; what cannot be removed is somebody else's by now.
@@ -82,7 +89,7 @@ impl Fs {
             _ => Field::of("linux.cgroupsPath"),
         };
         let path = &self.record.path;
-        fresh::demand(leaf, path, None, &field)?;
+        precheck::demand(leaf, path, None, &field)?;
         if !self.record.is_ours() {
             let leaf = leaf.try_clone().doing(|| format!("open cgroup /{path} again"))?;
             self.found = Some((leaf, Vec::new()));
@@ -94,7 +101,7 @@ impl Fs {
             {
                 before.extend(target.before(leaf.as_fd()));
             }
-            setting::apply(leaf, path, setting, &controllers)?;
+            write::apply(leaf, path, setting, &controllers)?;
         }
         Ok(())
     }
@@ -158,8 +165,8 @@ impl Driver for Fs {
         }
     }
 
-    fn guard(&self, plan: &CgroupPlan, leaf: BorrowedFd<'_>) -> Result<()> {
-        guard::devices(leaf, &self.record, &plan.devices, self.rootless)
+    fn attach_devices(&self, plan: &CgroupPlan, leaf: BorrowedFd<'_>) -> Result<()> {
+        attach_devices::attach(leaf, &self.record, &plan.devices, self.rootless)
     }
 
     fn give_back(&self) {
@@ -171,6 +178,14 @@ impl Driver for Fs {
     /// The process was cloned into the cgroup.
     fn adopt(&mut self, _plan: &CgroupPlan, _init: i32) -> Result<()> {
         Ok(())
+    }
+
+    fn update<'a>(&'a self, cgroup: &'a Cgroup, change: &Change) -> Result<Updated<'a>> {
+        update::apply(cgroup, change).map(Updated::Files)
+    }
+
+    fn remove(&self) -> Result<()> {
+        remove::remove(&self.record)
     }
 
     fn record(&self) -> &CgroupRecord {

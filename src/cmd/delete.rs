@@ -90,7 +90,8 @@ pub fn remove(container: Container) -> Result<()> {
     let found = hooks_of(&container);
     if let Some(record) = container.cgroup_record()? {
         // What the kernel had no memory for at first may go through at the second try.
-        cgroup::remove(record).or_else(|_| cgroup::remove(record))?;
+        let driver = cgroup::driver_of(record);
+        driver.remove().or_else(|_| driver.remove())?;
     }
     if let Some(record) = container.rdt_record()? {
         Resctrl::host().remove(record)?;

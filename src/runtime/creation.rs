@@ -106,7 +106,7 @@ impl<'a> Attempt<'a> {
         if let (Some(driver), Some(plan), Some(leaf)) =
             (&self.cgroup, &self.plan.cgroup, &cradle.cgroup)
         {
-            driver.guard(plan, leaf.as_fd())?;
+            driver.attach_devices(plan, leaf.as_fd())?;
         }
         // A stage will give the container another first process, and systemd its cgroup.
         if !stage && !setup.awaits_cgroup {
@@ -387,7 +387,7 @@ impl<'a> Attempt<'a> {
         if let Some(driver) = &self.cgroup {
             driver.give_back();
             // What the kernel had no memory for at first may go through at the second try.
-            let remove = || cgroup::remove(driver.record());
+            let remove = || driver.remove();
             clean("remove the cgroup", remove().or_else(|_| remove()));
         }
         if let Some(record) = &self.container.record.intel_rdt {

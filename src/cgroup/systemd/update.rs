@@ -13,22 +13,42 @@ use crate::error::{Doing, Error, Result};
 use crate::plan::resources::update::Change;
 use crate::plan::resources::{Otherwise, Setting, block_io};
 
-/// Changes the limits of a container: all of them, in the kernel and in systemd, or none.
-pub fn update<'a>(
+/// Limits that were changed in the kernel, and of which systemd has been told.
+#[derive(Debug)]
+pub struct Told<'a> {
+    applied: Applied<'a>,
     unit: &'a UnitRecord,
     cgroup: &'a Cgroup,
-    change: &Change,
-) -> Result<Applied<'a>> {
+    settings: Vec<Setting>,
+}
+
+impl Told<'_> {
+    /// Undoes everything, and tells systemd what is in force again.
+    pub fn take_back(self) {
+        self.applied.take_back();
+        if let Err(untold) = tell(self.unit, self.cgroup, &self.settings) {
+            tracing::warn!("systemd cannot be told what is in force again: {}", untold.error);
+        }
+    }
+}
+
+/// Changes the limits of a container: all of them, in the kernel and in systemd, or none.
+pub fn update<'a>(unit: &'a UnitRecord, cgroup: &'a Cgroup, change: &Change) -> Result<Told<'a>> {
     // In the units that systemd can remember.
     let settings = translate(&change.settings, u32::MAX).settings;
     let change = Change { settings, ..change.clone() };
     let applied = apply(cgroup, &change)?;
-    match tell(unit, cgroup, &change.settings) {
-        Ok(()) => Ok(applied.with_unit(unit, change.settings)),
+    let told = tell(unit, cgroup, &change.settings);
+    let changed = Told { applied, unit, cgroup, settings: change.settings };
+    match told {
+        Ok(()) => Ok(changed),
         Err(Untold { error, knows }) => {
             // Who may know of it has to be told what is in force again.
-            let applied = if knows { applied.with_unit(unit, change.settings) } else { applied };
-            applied.take_back();
+            if knows {
+                changed.take_back()
+            } else {
+                changed.applied.take_back()
+            }
             Err(error)
         }
     }
@@ -36,9 +56,9 @@ pub fn update<'a>(
 
 /// systemd could not be told.
 #[derive(Debug)]
-pub struct Untold {
+struct Untold {
     /// Why.
-    pub error: Error,
+    error: Error,
     /// It may have taken the values all the same.
     knows: bool,
 }
@@ -54,7 +74,7 @@ impl Untold {
 }
 
 /// Tells systemd what the kernel has now in the files of these settings.
-pub fn tell(unit: &UnitRecord, cgroup: &Cgroup, settings: &[Setting]) -> Result<(), Untold> {
+fn tell(unit: &UnitRecord, cgroup: &Cgroup, settings: &[Setting]) -> Result<(), Untold> {
     let now = now(cgroup, settings).map_err(Untold::knows_nothing)?;
     let known = properties(&now, u32::MAX);
     if known.is_empty() {

@@ -12,7 +12,7 @@ use crate::plan::resources::DeviceRule;
 
 /// Guards the devices of the cgroup of a record. `rootless`: a program that may not be loaded is
 /// forgiven.
-pub(super) fn devices(
+pub(super) fn attach(
     leaf: BorrowedFd<'_>,
     record: &CgroupRecord,
     rules: &[DeviceRule],
