@@ -9,6 +9,7 @@ pub mod diag;
 pub mod error;
 pub mod host;
 pub mod log;
+pub mod model;
 pub mod plan;
 pub mod resctrl;
 pub mod runtime;

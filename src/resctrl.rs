@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result};
-use crate::plan::intel_rdt::{IntelRdt, Schema, matches};
+use crate::model::intel_rdt::{IntelRdt, Schema, matches};
 
 /// Where the kernel's documentation mounts it.
 const ROOT: &str = "/sys/fs/resctrl";

@@ -8,7 +8,7 @@ use super::control::Cgroup;
 use super::{CgroupRecord, devices};
 use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result};
-use crate::plan::resources::DeviceRule;
+use crate::model::device_rules::DeviceRule;
 
 /// Guards the devices of the cgroup of a record. `rootless`: a program that may not be loaded is
 /// forgiven.

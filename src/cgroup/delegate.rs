@@ -15,8 +15,8 @@ use super::{Cgroup, CgroupRecord, files};
 use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::Tree;
+use crate::model::delegation::Delegation;
 use crate::plan::annotations::LEAF;
-use crate::plan::delegation::Delegation;
 use crate::sys::proc;
 
 /// Where the kernel lists what the delegatee has to own.

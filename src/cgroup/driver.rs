@@ -6,8 +6,8 @@ use super::systemd::Told;
 use super::update::Applied;
 use super::{Cgroup, CgroupRecord, Fs, Systemd};
 use crate::error::Result;
-use crate::plan::resources::CgroupPlan;
-use crate::plan::resources::update::Change;
+use crate::model::cgroup::CgroupPlan;
+use crate::model::cgroup::Change;
 
 /// Where the first process is put.
 #[derive(Debug)]

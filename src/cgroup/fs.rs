@@ -18,8 +18,9 @@ use super::{
 use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::{Membership, Tree};
-use crate::plan::resources::update::Change;
-use crate::plan::resources::{CgroupPath, CgroupPlan, Otherwise};
+use crate::model::cgroup::CgroupPath;
+use crate::model::cgroup::Change;
+use crate::model::cgroup::{CgroupPlan, Otherwise};
 
 /// cgroup v2 by files.
 #[derive(Debug)]
@@ -233,7 +234,7 @@ mod tests {
     use std::fs::{self, File};
 
     use super::*;
-    use crate::plan::resources::Setting;
+    use crate::model::cgroup::Setting;
 
     fn setting(file: &str, value: &str) -> Setting {
         let (controller, file, value) = ("hugetlb".to_owned(), file.to_owned(), value.to_owned());

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use super::files;
 use crate::error::{Doing, Error, Kind, Result};
-use crate::plan::resources::update::Check;
+use crate::model::cgroup::Check;
 use crate::sys::signal::Alarm;
 
 /// How long memory is reclaimed as long as that helps.

@@ -9,8 +9,10 @@ use super::{Cgroup, files, reclaim, write};
 use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result, errno_text};
 use crate::host::cgroup::Tree;
-use crate::plan::resources::update::{Change, CpuNow};
-use crate::plan::resources::{DeviceRule, Setting, kernel};
+use crate::model::cgroup::Setting;
+use crate::model::cgroup::{Change, CpuNow};
+use crate::model::device_rules::DeviceRule;
+use crate::model::kernel_values as kernel;
 
 /// What the kernel has, for what depends on it.
 pub fn cpu_now(cgroup: &Cgroup) -> Result<CpuNow> {
@@ -138,7 +140,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::plan::resources::Otherwise;
+    use crate::model::cgroup::Otherwise;
 
     fn setting(file: &str, value: &str) -> Setting {
         let (controller, file, value) = ("cpu".to_owned(), file.to_owned(), value.to_owned());
@@ -171,7 +173,7 @@ mod tests {
 
     #[test]
     fn swap_is_compared_also_when_it_alone_is_limited() {
-        use crate::plan::resources::update::Check;
+        use crate::model::cgroup::Check;
         let files = [
             ("memory.current", "1000"),
             ("memory.swap.current", "500"),

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use super::controllers::Controllers;
 use super::files;
 use crate::error::{Error, Result};
-use crate::plan::resources::{Otherwise, Setting};
+use crate::model::cgroup::{Otherwise, Setting};
 
 /// Writes the value into a new cgroup.
 pub(super) fn apply(

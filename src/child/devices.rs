@@ -11,7 +11,7 @@ use ::std::rc::Rc;
 use super::report::{At, Call, Failure};
 use super::resolve::{self, Links, Want};
 use super::{Place, null};
-use crate::plan::devices::{Device, MASK, Nodes};
+use crate::model::device::{Device, MASK, Nodes};
 use crate::sync::Kind;
 use crate::sys::{RawFd, fs, mount};
 

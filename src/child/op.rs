@@ -17,9 +17,9 @@ use super::{
     Kept, Place, Script, console, creds, devices, finish, gate, guard, listener, mounts, null,
     process, root,
 };
-use crate::plan::creds::Caps;
-use crate::plan::devices::{Device, Nodes};
-use crate::plan::mounts::Mount;
+use crate::model::creds::Caps;
+use crate::model::device::{Device, Nodes};
+use crate::model::mount::Mount;
 use crate::sync::Kind;
 use crate::sys::sched::SchedAttr;
 use crate::sys::{RawFd, cred, fs, memory, net, ns, sched, seccomp, signal};

@@ -10,7 +10,7 @@ use crate::cli::values::Rootless;
 use crate::cli::words::CgroupManager;
 use crate::error::{Doing, Kind, Result};
 use crate::host::systemd::Instance;
-use crate::plan::resources::Manager;
+use crate::model::cgroup::Manager;
 use crate::runtime::fd_socket::Socket;
 use crate::runtime::pid_file::PidFile;
 use crate::runtime::{self, Created, Request, fds, notify, protect, wait};

@@ -9,7 +9,7 @@ use super::hooks::hooks_of;
 use super::kill::kill_all;
 use crate::cgroup;
 use crate::error::{Error, Kind, Result};
-use crate::plan::hooks::Kind as Hook;
+use crate::model::hooks::Kind as Hook;
 use crate::resctrl::Resctrl;
 use crate::runtime::hooks::{self, Place};
 use crate::state::{Container, Id, OciState, StateDir, StateRoot, Status, has_ended};

@@ -3,39 +3,17 @@
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use oci_spec::runtime::Spec;
 
-use super::Plan;
-use super::mounts::{Mount, NEED_NAMESPACE, What, clean};
-use super::namespaces::{Namespaces, flag};
+use super::mounts::{NEED_NAMESPACE, clean};
 use crate::diag::field::Field;
 use crate::diag::findings::Findings;
-
-/// A path of the container that is hidden or made read-only.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Guarded {
-    /// Below the root, without a leading slash.
-    pub path: CString,
-    /// `linux.maskedPaths[N]` or `linux.readonlyPaths[N]`.
-    pub field: Field,
-}
-
-/// The container's root.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rootfs {
-    /// Absolute path on the host.
-    pub path: PathBuf,
-    /// Read-only when everything is in place.
-    pub readonly: bool,
-    /// `linux.rootfsPropagation` as `MS_*`, and whether it goes for the whole tree.
-    pub propagation: Option<(u64, bool)>,
-    /// Hidden.
-    pub masked: Vec<Guarded>,
-    /// Read-only.
-    pub readonly_paths: Vec<Guarded>,
-}
+use crate::model::mount::{Mount, What};
+use crate::model::namespaces::{Namespaces, flag};
+use crate::model::plan::Plan;
+use crate::model::rootfs::{Guarded, Rootfs};
 
 /// The procfs and sysfs of `mounts` that stay in sight: what is guarded below them is found in
 /// what was mounted. What else is guarded is the root's, or of a volume whose links count from

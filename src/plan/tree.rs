@@ -7,12 +7,12 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::Plan;
-use super::devices::Nodes;
-use super::mounts::{Mount, What};
-use super::namespaces::flag;
-use super::rootfs::Rootfs;
 use crate::child::MOST_TREES;
+use crate::model::device::Nodes;
+use crate::model::mount::{Mount, What};
+use crate::model::namespaces::flag;
+use crate::model::plan::Plan;
+use crate::model::rootfs::Rootfs;
 
 /// Types that take no path of the host as source or parameter.
 const WITHOUT_PATHS: &[&[u8]] =
@@ -65,7 +65,7 @@ fn can_be_foreseen(mount: &Mount, rootfs: &Rootfs) -> bool {
 mod tests {
     use std::path::Path;
 
-    use crate::plan::resources::Manager;
+    use crate::model::cgroup::Manager;
     use crate::plan::{Opts, build};
 
     /// The reason for a configuration with these mounts, and with this more.

@@ -3,10 +3,10 @@
 
 use std::ffi::CStr;
 
-use super::mounts::{Mount, Parameter, What};
-use super::namespaces;
 use crate::child::{Call, Op, Script, Step};
 use crate::diag::field::Field;
+use crate::model::mount::{Mount, Parameter, What};
+use crate::model::namespaces::{flag, name_of};
 
 impl Op {
     /// The stable short name, for the structured log.
@@ -74,7 +74,7 @@ impl Op {
             Op::BecomeRoot { .. } => "become root of the user namespace".to_owned(),
             Op::Dumpable(on) => format!("set dumpable to {}", u8::from(*on)),
             Op::Join { flags, .. } => format!("join namespaces: {}", kinds(*flags)),
-            Op::JoinPid { .. } => format!("join namespaces: {}", kinds(namespaces::flag::PID)),
+            Op::JoinPid { .. } => format!("join namespaces: {}", kinds(flag::PID)),
             Op::Unshare(flags) => format!("make namespaces: {}", kinds(*flags)),
             Op::Fork { namespaces: 0 } => "fork".to_owned(),
             Op::Fork { namespaces } => format!("make namespaces: {}", kinds(*namespaces)),
@@ -216,5 +216,5 @@ fn shown(text: &CStr) -> String {
 
 fn kinds(flags: u64) -> String {
     let all = (0..64).map(|bit| 1u64 << bit).filter(|flag| flags & flag != 0);
-    all.map(namespaces::name_of).collect::<Vec<_>>().join(", ")
+    all.map(name_of).collect::<Vec<_>>().join(", ")
 }

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result};
-use crate::plan::namespaces::{IdMapping, Namespaces};
+use crate::model::namespaces::{IdMapping, Namespaces};
 
 /// One of the two maps.
 struct Map<'a> {

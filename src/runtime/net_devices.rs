@@ -10,8 +10,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::errno::Errno;
 
 use crate::error::{Doing, Error, Result};
-use crate::plan::namespaces::flag;
-use crate::plan::net_devices::NetDevice;
+use crate::model::namespaces::flag;
+use crate::model::net_device::NetDevice;
 use crate::sys::netlink::{Address, Netlink};
 use crate::sys::ns;
 

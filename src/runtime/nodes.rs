@@ -9,9 +9,9 @@ use nix::errno::Errno;
 
 use crate::error::{Doing, Error, Result};
 use crate::host::Host;
-use crate::plan::Plan;
-use crate::plan::devices::{Device, MASK};
-use crate::plan::namespaces::IdMapping;
+use crate::model::device::{Device, MASK};
+use crate::model::namespaces::IdMapping;
+use crate::model::plan::Plan;
 use crate::sys::mount::{self, MountAttr, attr};
 use crate::sys::{cred, fs, mem};
 

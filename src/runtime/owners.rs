@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use super::preflight::open_namespace;
 use crate::diag::findings::Findings;
 use crate::host::Host;
-use crate::plan::namespaces::{Joined, Namespaces, flag, name_of};
+use crate::model::namespaces::{Joined, Namespaces, flag, name_of};
 use crate::sys::{fs, mem, ns};
 
 /// The kinds that a file system shows.

@@ -16,12 +16,12 @@ use crate::diag::field::Field;
 use crate::diag::findings::Findings;
 use crate::error::errno_text;
 use crate::host::lsm;
-use crate::plan::Plan;
-use crate::plan::devices::{Device, Nodes};
-use crate::plan::mounts::What;
-use crate::plan::namespaces::{Joined, flag, name_of};
+use crate::model::device::{Device, Nodes};
+use crate::model::mount::What;
+use crate::model::namespaces::{Joined, flag, name_of};
+use crate::model::plan::Plan;
+use crate::model::process::Process;
 use crate::plan::notify;
-use crate::plan::process::Process;
 use crate::sys::{fs as files, mem, ns};
 
 /// Looks at everything; the namespace files, which are opened on the way, and what was found.

@@ -1,7 +1,7 @@
 //! Stdio of a user namespace: its root owns nothing that was opened outside, so that the
 //! program could not open /dev/stdout again, as images that log there do.
 
-use crate::plan::namespaces::Namespaces;
+use crate::model::namespaces::Namespaces;
 use crate::sys::fs::{self, magic};
 
 /// Gives pipes and terminals to the user of the container as it is known outside. Best effort:

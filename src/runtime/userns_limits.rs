@@ -3,8 +3,8 @@
 
 use crate::diag::field::Field;
 use crate::error::{Doing, Result};
-use crate::plan::limits::{Limits, Rlimit};
-use crate::plan::namespaces::Namespaces;
+use crate::model::limits::{Limits, Rlimit};
+use crate::model::namespaces::Namespaces;
 use crate::sys::sched;
 
 /// Whether the child is born in its user namespace, by a parent with rights outside.

@@ -32,9 +32,9 @@ use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::{Membership, Tree};
 use crate::host::systemd::Instance;
-use crate::plan::resources::unit::Unit;
-use crate::plan::resources::update::Change;
-use crate::plan::resources::{CgroupPlan, Setting};
+use crate::model::cgroup::Change;
+use crate::model::cgroup::{CgroupPlan, Setting};
+use crate::model::unit::Unit;
 
 /// What is remembered of a unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -283,8 +283,8 @@ impl Driver for Systemd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::resources::CgroupPath;
-    use crate::plan::resources::properties::Property;
+    use crate::model::cgroup::CgroupPath;
+    use crate::model::cgroup::Property;
 
     fn plan(unit: &Unit, annotated: &[(&str, Value)]) -> CgroupPlan {
         let property = |(name, value): &(&str, Value)| Property {

@@ -10,8 +10,9 @@ use crate::cgroup::update::{Applied, apply};
 use crate::cgroup::{Cgroup, files};
 use crate::dbus::Value;
 use crate::error::{Doing, Error, Result};
-use crate::plan::resources::update::Change;
-use crate::plan::resources::{Otherwise, Setting, block_io};
+use crate::model::cgroup::Change;
+use crate::model::cgroup::{Otherwise, Setting};
+use crate::model::kernel_values;
 
 /// Limits that were changed in the kernel, and of which systemd has been told.
 #[derive(Debug)]
@@ -112,7 +113,7 @@ fn in_other_words(cgroup: &Cgroup, file: &str) -> Result<Otherwise> {
     let weight = weight.and_then(|line| line.trim_start_matches("default ").parse().ok());
     Ok(match weight {
         Some(weight) => {
-            let value = block_io::scaled(weight).to_string();
+            let value = kernel_values::scaled(weight).to_string();
             Otherwise::Write { file: "io.weight".to_owned(), value }
         }
         None => Otherwise::Fail,
@@ -219,8 +220,8 @@ mod tests {
         let asked = [setting("io.bfq.weight", "750", io())];
         assert_eq!(told(&[("io.weight", "default 100\n8:0 5\n")], &asked), weight(100));
         let both = [("io.weight", "default 100\n"), ("io.bfq.weight", "default 500\n")];
-        assert_eq!(told(&both, &asked), weight(block_io::scaled(500)));
-        assert_eq!(told(&both[1..], &asked), weight(block_io::scaled(500)));
+        assert_eq!(told(&both, &asked), weight(kernel_values::scaled(500)));
+        assert_eq!(told(&both[1..], &asked), weight(kernel_values::scaled(500)));
     }
 
     #[test]

@@ -7,12 +7,13 @@ use std::rc::Rc;
 
 use super::{InitSetup, Steps, c_path, close_others, console};
 use crate::child::{Guarded, Kept, Op};
-use crate::plan::Plan;
-use crate::plan::devices::{self, Device, Nodes};
-use crate::plan::mounts::{Mount, What};
-use crate::plan::namespaces::flag;
-use crate::plan::process::Process;
-use crate::plan::rootfs::{self, Holders};
+use crate::model::device::{Device, Nodes};
+use crate::model::mount::{Mount, What};
+use crate::model::namespaces::flag;
+use crate::model::plan::Plan;
+use crate::model::process::Process;
+use crate::plan::devices;
+use crate::plan::rootfs::Holders;
 
 /// From a view of the host to one of the container.
 pub(super) fn steps(steps: &mut Steps, plan: &Plan, process: &Process, setup: &InitSetup) {
@@ -105,7 +106,7 @@ impl<'a> Keeps<'a> {
     }
 
     /// A guarded path, by the mount that holds it.
-    fn find(&self, guarded: &rootfs::Guarded) -> Guarded {
+    fn find(&self, guarded: &crate::model::rootfs::Guarded) -> Guarded {
         let below = self
             .holders
             .find(guarded)

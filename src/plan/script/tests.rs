@@ -4,8 +4,8 @@
 use seccompiler::sock_filter;
 
 use super::*;
-use crate::plan::creds::Creds;
-use crate::plan::namespaces::{Joined, Namespaces};
+use crate::model::creds::Creds;
+use crate::model::namespaces::{Joined, Namespaces};
 use crate::seccomp::Filter;
 
 /// A filter that lets everything through, or nothing.
@@ -46,7 +46,7 @@ struct Process {
 struct Way {
     plan: Plan,
     setup: InitSetup,
-    process: super::super::process::Process,
+    process: crate::model::process::Process,
     born_with: u64,
 }
 
@@ -199,7 +199,7 @@ fn way(number: u32, rights: u32) -> Way {
         awaits_cgroup,
         ..InitSetup::default()
     };
-    let mut process = super::super::process::Process::absent();
+    let mut process = crate::model::process::Process::absent();
     process.creds = Creds {
         uid: if bit(3) { 1000 } else { 0 },
         no_new_privileges: bit(4),

@@ -1,7 +1,7 @@
 //! Whether the programs of hooks are there, asked before anything is created.
 
 use crate::diag::field::Violation;
-use crate::plan::hooks::{Hook, Hooks, Kind};
+use crate::model::hooks::{Hook, Hooks, Kind};
 use crate::sys::fs;
 
 /// Looks for the program of each hook whose path counts from the host's root. Those of

@@ -10,7 +10,7 @@ use crate::child::{Call, Op};
 use crate::diag::field::Field;
 use crate::error::{Error, errno_text};
 use crate::host::mounts;
-use crate::plan::namespaces::flag;
+use crate::model::namespaces::flag;
 use crate::plan::options;
 use crate::spec::nearest::nearest;
 use crate::sync::Frame;

@@ -177,3 +177,7 @@ mod tests {
         }
     }
 }
+/// BFQ has the range of the field, 10 to 1000; io.weight has 1 to 10000.
+pub fn scaled(weight: u64) -> u64 {
+    1 + weight.saturating_sub(10) * 9_999 / 990
+}
