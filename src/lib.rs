@@ -13,6 +13,7 @@ pub mod model;
 pub mod plan;
 pub mod resctrl;
 pub mod runtime;
+pub mod script;
 pub mod seccomp;
 pub mod spec;
 pub mod state;

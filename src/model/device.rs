@@ -1,7 +1,9 @@
 //! Device nodes of the container, and how it comes by them.
 
+use std::borrow::Borrow;
 use std::ffi::{CStr, CString};
 
+use super::mount::{Mount, What};
 use crate::diag::field::Field;
 
 /// What the parent calls the node that masks files.
@@ -83,4 +85,9 @@ impl Device {
             directory => [directory, self.name.as_bytes()].join(&b'/'),
         }
     }
+}
+/// Whether the container's /dev is filled by us: not when it is somebody else's, bound.
+pub fn fills_dev<M: Borrow<Mount>>(mounts: &[M]) -> bool {
+    let mut mounts = mounts.iter().map(Borrow::borrow);
+    !mounts.any(|mount| mount.is_at("dev") && matches!(mount.what, What::Bind { .. }))
 }

@@ -162,3 +162,13 @@ pub fn name_of(flag: u64) -> &'static str {
         _ => "time",
     }
 }
+/// The user namespace last but for the mount namespace: leaving the old one early would
+/// lose the right to join the others, and after the mount namespace no path of the host
+/// is left.
+pub fn join_order(flag: u64) -> u8 {
+    match flag {
+        flag::MOUNT => 2,
+        flag::USER => 1,
+        _ => 0,
+    }
+}

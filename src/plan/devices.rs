@@ -1,6 +1,5 @@
 //! Device nodes of the container: the spec's defaults and `linux.devices`.
 
-use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -12,7 +11,8 @@ use super::mounts::clean;
 use crate::diag::field::Field;
 use crate::diag::findings::Findings;
 use crate::model::device::Device;
-use crate::model::mount::{Mount, What};
+use crate::model::device::fills_dev;
+use crate::model::mount::Mount;
 
 /// Nodes that every container has (config-linux.md "Default Devices").
 const DEFAULTS: &[(&str, u64, u64)] = &[
@@ -23,12 +23,6 @@ const DEFAULTS: &[(&str, u64, u64)] = &[
     ("urandom", 1, 9),
     ("tty", 5, 0),
 ];
-
-/// Whether the container's /dev is filled by us: not when it is somebody else's, bound.
-pub fn fills_dev<M: Borrow<Mount>>(mounts: &[M]) -> bool {
-    let mut mounts = mounts.iter().map(Borrow::borrow);
-    !mounts.any(|mount| mount.is_at("dev") && matches!(mount.what, What::Bind { .. }))
-}
 
 /// Default nodes first, then those of `linux.devices`; one of the same path replaces the
 /// default. Where something is mounted at the path, as by Docker's

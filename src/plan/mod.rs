@@ -18,10 +18,7 @@ pub mod options;
 pub mod process;
 pub mod resources;
 pub mod rootfs;
-pub mod script;
 pub mod sysctl;
-mod tree;
-mod words;
 
 use std::ffi::CString;
 use std::path::Path;

@@ -4,6 +4,7 @@ use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType as Type, Spec}
 
 use crate::diag::field::Field;
 use crate::diag::findings::Findings;
+use crate::model::namespaces::join_order;
 use crate::model::namespaces::{IdMapping, Joined, Namespaces, flag};
 
 /// The kernel's limit on lines of a uid_map (user_namespaces(7)).
@@ -51,17 +52,6 @@ fn flag_of(kind: Type) -> u64 {
         Type::Pid => flag::PID,
         Type::Network => flag::NET,
         Type::Time => flag::TIME,
-    }
-}
-
-/// The user namespace last but for the mount namespace: leaving the old one early would
-/// lose the right to join the others, and after the mount namespace no path of the host
-/// is left.
-pub(super) fn join_order(flag: u64) -> u8 {
-    match flag {
-        flag::MOUNT => 2,
-        flag::USER => 1,
-        _ => 0,
     }
 }
 

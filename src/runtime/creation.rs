@@ -18,8 +18,9 @@ use crate::model::hooks::Kind as Hook;
 use crate::model::namespaces::flag;
 use crate::model::plan::Plan;
 use crate::model::process::Process;
-use crate::plan::script::{self, InitSetup, OpenNamespace};
 use crate::resctrl::Resctrl;
+use crate::script;
+use crate::script::init::{InitSetup, OpenNamespace};
 use crate::state::{self, Container, OciState, Status};
 use crate::sys::signal;
 
@@ -91,7 +92,7 @@ impl<'a> Attempt<'a> {
         if self.plan.namespaces.has(flag::USER) {
             userns_limits::raise_hard(&self.process.limits.rlimits);
         }
-        let script = script::init(self.plan, self.process, &setup);
+        let script = script::init::init(self.plan, self.process, &setup);
 
         // 5  from here on there is a process
         let birth = init::begin(script, &cradle)?;

@@ -25,9 +25,10 @@ use crate::model::limits::Limits;
 use crate::model::namespaces::flag;
 use crate::model::plan::Plan;
 use crate::plan::mounts::clean;
-use crate::plan::script::{self, ExecSetup};
 use crate::plan::{self, process};
 use crate::resctrl::Resctrl;
+use crate::script;
+use crate::script::exec::ExecSetup;
 use crate::state::{Agent, Container};
 use crate::sys::{fs, mem, pidfd, sched, signal};
 
@@ -108,7 +109,7 @@ pub fn exec(request: &Request<'_>) -> Result<Joined> {
     }
     let begin = |cgroup| {
         let cradle = Cradle { cgroup, ..Cradle::default() };
-        init::begin(script::exec(&plan, &process, &setup), &cradle)
+        init::begin(script::exec::exec(&plan, &process, &setup), &cradle)
     };
     let mut birth = match begin(cgroup(request)?) {
         // The container has moved its processes down and enabled controllers for them

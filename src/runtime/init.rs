@@ -11,8 +11,9 @@ use nix::errno::Errno;
 
 use self::failure::clone_error;
 use super::protect;
-use crate::child::{self, Script};
+use crate::child::{self};
 use crate::error::{Doing, Error, Result};
+use crate::script::Script;
 use crate::sync::{self, Frame, Kind};
 use crate::sys::clone::{self, Side};
 use crate::sys::page::SharedPage;

@@ -6,12 +6,13 @@ use std::sync::atomic::Ordering;
 use nix::errno::Errno;
 
 use super::{Birth, Cradle};
-use crate::child::{Call, Op};
 use crate::diag::field::Field;
 use crate::error::{Error, errno_text};
 use crate::host::mounts;
 use crate::model::namespaces::flag;
 use crate::plan::options;
+use crate::script::call::Call;
+use crate::script::op::Op;
 use crate::spec::nearest::nearest;
 use crate::sync::Frame;
 use crate::sys::cred;

@@ -3,9 +3,14 @@
 
 use seccompiler::sock_filter;
 
+use super::init::{InitSetup, OpenNamespace, init};
+use super::op::Op;
 use super::*;
+use crate::model::creds::Caps;
 use crate::model::creds::Creds;
 use crate::model::namespaces::{Joined, Namespaces};
+use crate::model::namespaces::{flag, join_order};
+use crate::model::plan::Plan;
 use crate::seccomp::Filter;
 
 /// A filter that lets everything through, or nothing.
@@ -173,7 +178,7 @@ fn namespaces(mut number: u32) -> Namespaces {
         }
         number /= 3;
     }
-    plan.joined.sort_by_key(|joined| crate::plan::namespaces::join_order(joined.flag));
+    plan.joined.sort_by_key(|joined| join_order(joined.flag));
     plan
 }
 

@@ -7,12 +7,12 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::child::MOST_TREES;
 use crate::model::device::Nodes;
 use crate::model::mount::{Mount, What};
 use crate::model::namespaces::flag;
 use crate::model::plan::Plan;
 use crate::model::rootfs::Rootfs;
+use crate::script::kept::MOST_TREES;
 
 /// Types that take no path of the host as source or parameter.
 const WITHOUT_PATHS: &[&[u8]] =

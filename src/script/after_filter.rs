@@ -7,7 +7,7 @@
 
 use ::core::prelude::rust_2024::*;
 
-use super::Op;
+use super::op::Op;
 use crate::sys::clone::REBORN_FLAGS;
 
 /// A system call and its first argument, where a filter may look at that.

@@ -1,13 +1,33 @@
 //! What the child is given: every step up to execve(2), with all memory allocated.
+//!
+//! ```text
+//! op           everything that the child can do
+//! describe     what an operation is called, in words
+//! init, exec   the steps of a first process, and of one that joins a container
+//! mounts       the part of them in the container's mount namespace
+//! rights       the order in which rights are given up
+//! ```
+//!
+//! Making a script is the only place that allocates for the child.
 
-#![no_implicit_prelude]
+pub mod after_filter;
+pub mod call;
+mod describe;
+pub mod exec;
+mod holders;
+mod host_tree;
+pub mod init;
+pub mod kept;
+mod mounts;
+pub mod op;
+mod rights;
+mod steps;
+#[cfg(test)]
+mod tests;
 
-use ::core::prelude::rust_2024::*;
+use std::ffi::CString;
 
-use ::std::ffi::CString;
-use ::std::vec::Vec;
-
-use super::Op;
+use self::op::Op;
 use crate::diag::field::Field;
 use crate::sys::page::CArray;
 

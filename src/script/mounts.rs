@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
 
-use super::{InitSetup, Steps, c_path, close_others, console};
-use crate::child::{Guarded, Kept, Op};
+use crate::model::device::fills_dev;
 use crate::model::device::{Device, Nodes};
 use crate::model::mount::{Mount, What};
 use crate::model::namespaces::flag;
 use crate::model::plan::Plan;
 use crate::model::process::Process;
-use crate::plan::devices;
-use crate::plan::rootfs::Holders;
+use crate::script::holders::Holders;
+use crate::script::init::InitSetup;
+use crate::script::kept::Kept;
+use crate::script::op::{Guarded, Op};
+use crate::script::steps::{Steps, c_path, close_others, console};
 
 /// From a view of the host to one of the container.
 pub(super) fn steps(steps: &mut Steps, plan: &Plan, process: &Process, setup: &InitSetup) {
@@ -181,7 +183,7 @@ fn devices(steps: &mut Steps, plan: &Plan) {
     if borrows {
         steps.at(Op::ReturnNodes, "linux.devices");
     }
-    if devices::fills_dev(&plan.mounts) {
+    if fills_dev(&plan.mounts) {
         steps.push(Op::DeviceLinks);
     }
 }

@@ -3,10 +3,12 @@
 
 use std::ffi::CStr;
 
-use crate::child::{Call, Op, Script, Step};
 use crate::diag::field::Field;
 use crate::model::mount::{Mount, Parameter, What};
 use crate::model::namespaces::{flag, name_of};
+use crate::script::call::Call;
+use crate::script::op::Op;
+use crate::script::{Script, Step};
 
 impl Op {
     /// The stable short name, for the structured log.
