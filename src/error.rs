@@ -7,6 +7,7 @@ use std::fmt;
 use nix::errno::Errno;
 
 use crate::diag::field::{Field, Violation};
+use crate::diag::findings::Findings;
 
 /// So many mistakes of one document are told; a hostile one has thousands.
 const MOST_SHOWN: usize = 20;
@@ -276,5 +277,21 @@ impl<T> Doing<T> for std::io::Result<T> {
             Some(raw) => Error::new(what()).errno(Errno::from_raw(raw)),
             None => Error::new(what()).detail(error.to_string()),
         })
+    }
+}
+
+impl Findings {
+    /// The violations as one error, or the warnings.
+    pub fn into_result(self) -> Result<Vec<String>> {
+        self.into_result_of("config.json")
+    }
+
+    /// The same for another document than config.json.
+    pub fn into_result_of(self, document: &'static str) -> Result<Vec<String>> {
+        if self.violations.is_empty() {
+            Ok(self.notices)
+        } else {
+            Err(Error::invalid_in(document, &self.violations))
+        }
     }
 }

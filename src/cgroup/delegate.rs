@@ -16,7 +16,7 @@ use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::Tree;
 use crate::model::delegation::Delegation;
-use crate::plan::annotations::LEAF;
+use crate::model::delegation::LEAF;
 use crate::sys::proc;
 
 /// Where the kernel lists what the delegatee has to own.

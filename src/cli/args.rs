@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use super::given::Given;
 use super::syntax::{Argument, Count, Flag, Syntax, switch, value};
-use super::values::{Bytes, GroupId, Interval, RootDir, Rootless, UserIds};
+use super::values::{GroupId, Interval, RootDir, Rootless, UserIds};
 use super::words::{CgroupManager, ListFormat, LogFormat, LogLevel};
+use crate::spec::bytes::Bytes;
 
 /// What is made of the flags and arguments of a verb.
 pub trait Options: Sized {

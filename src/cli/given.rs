@@ -7,7 +7,8 @@ use std::num::{IntErrorKind, ParseIntError};
 use std::path::PathBuf;
 
 use super::syntax::{Argument, Count, Flag, Syntax};
-use super::values::{Bytes, GroupId, Interval, RootDir, Rootless, UserIds, number};
+use super::values::{GroupId, Interval, RootDir, Rootless, UserIds, number};
+use crate::spec::bytes::Bytes;
 
 /// The flags and arguments of one verb. What is wrong with them is said in one line.
 #[derive(Debug)]

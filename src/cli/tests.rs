@@ -3,9 +3,10 @@ use std::path::{Path, PathBuf};
 
 use std::time::Duration;
 
-use super::values::{Bytes, GroupId, Interval, RootDir, Rootless, UserIds};
+use super::values::{GroupId, Interval, RootDir, Rootless, UserIds};
 use super::words::{CgroupManager, ListFormat, LogFormat, LogLevel};
 use super::*;
+use crate::spec::bytes::Bytes;
 
 fn parse_words(line: &str) -> Result<Cli, Refused> {
     parse(std::iter::once("rt").chain(line.split_whitespace()).map(OsString::from))

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{indented, print};
 use crate::cli::SPEC_VERSION;
 use crate::error::Result;
+use crate::model::delegation::LEAF;
 use crate::plan::annotations;
 use crate::plan::resources::properties;
 use crate::{plan, seccomp};
@@ -150,7 +151,7 @@ impl Features {
             ]),
             potentially_unsafe_config_annotations: [
                 properties::PREFIX,
-                annotations::LEAF,
+                LEAF,
                 annotations::KEEP_GROUPS,
             ],
         }

@@ -3,7 +3,6 @@
 use std::ffi::CString;
 
 use super::field::{Field, Violation};
-use crate::error::{Error, Result};
 
 /// The longest argument or environment string of execve(2), with its NUL.
 const MAX_ARG_STRLEN: usize = 131_072;
@@ -81,20 +80,6 @@ impl Findings {
             if entry.split_once('=').is_none_or(|(name, _)| name.is_empty()) {
                 self.refuse_value(&field.at(index), entry, "must be NAME=value");
             }
-        }
-    }
-
-    /// The violations as one error, or nothing.
-    pub fn into_result(self) -> Result<Vec<String>> {
-        self.into_result_of("config.json")
-    }
-
-    /// The same for another document than config.json.
-    pub fn into_result_of(self, document: &'static str) -> Result<Vec<String>> {
-        if self.violations.is_empty() {
-            Ok(self.notices)
-        } else {
-            Err(Error::invalid_in(document, &self.violations))
         }
     }
 }

@@ -11,3 +11,6 @@ pub struct Delegation {
     /// The name of a sub-cgroup that takes the first process.
     pub leaf: Option<String>,
 }
+/// A sub-cgroup of this name takes the first process, so that controllers can be enabled
+/// in the container's cgroup.
+pub const LEAF: &str = "rt.cgroup.leaf";

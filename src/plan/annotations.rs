@@ -6,14 +6,11 @@ use oci_spec::runtime::Spec;
 
 use crate::diag::field::Field;
 use crate::diag::findings::Findings;
+use crate::model::delegation::LEAF;
 
 /// The process keeps the caller's supplementary groups (crun's name, which Podman and
 /// Buildah write for `--group-add keep-groups`).
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
-
-/// A sub-cgroup of this name takes the first process, so that controllers can be enabled
-/// in the container's cgroup.
-pub const LEAF: &str = "rt.cgroup.leaf";
 
 /// What crun would do, and not to do it would leave the container with less confinement than
 /// was asked for: a virtual machine or a WebAssembly engine around it, another seccomp filter.

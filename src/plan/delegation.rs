@@ -1,10 +1,10 @@
 //! Whether the container manages its own cgroup: it has a cgroup namespace and a writable
 //! cgroup mount. Then systemd or an engine can run in it.
 
-use super::annotations::LEAF;
 use crate::diag::field::Field;
 use crate::diag::findings::Findings;
 use crate::model::delegation::Delegation;
+use crate::model::delegation::LEAF;
 use crate::model::mount::{Mount, What};
 use crate::model::namespaces::{Namespaces, flag};
 

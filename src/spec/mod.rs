@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bytes;
 mod every;
 pub mod lenient;
 pub mod nearest;
