@@ -1,6 +1,9 @@
-//! What the documents say of the tree is so: docs/kernel-features.md is whole.
+//! What the documents say of the tree is so: the tables of docs/dependencies.md and docs/kernel-features.md are whole. And deps/regex is what it says
+//! that it is.
 
+mod dependencies;
 mod kernel_features;
+mod regex;
 
 use std::fs;
 use std::path::{Path, PathBuf};
