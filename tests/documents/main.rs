@@ -1,8 +1,10 @@
-//! What the documents say of the tree is so: the tables of docs/dependencies.md and docs/kernel-features.md are whole. And deps/regex is what it says
+//! What the documents say of the tree is so: links lead somewhere, files that are named exist, and the
+//! tables of docs/dependencies.md and docs/kernel-features.md are whole. And deps/regex is what it says
 //! that it is.
 
 mod dependencies;
 mod kernel_features;
+mod links;
 mod regex;
 
 use std::fs;
