@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use rt::cgroup::devices as guard;
-use rt::parent::protect;
 use rt::plan::resources::device_rules::DEFAULTS;
+use rt::runtime::protect;
 use rt::sys::clone::{self, Side};
 use rt::sys::mount::{self, MountAttr, attr};
 use rt::sys::page::CArray;

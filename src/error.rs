@@ -6,7 +6,7 @@ use std::fmt;
 
 use nix::errno::Errno;
 
-use crate::plan::field::{Field, Violation};
+use crate::diag::field::{Field, Violation};
 
 /// So many mistakes of one document are told; a hostile one has thousands.
 const MOST_SHOWN: usize = 20;

@@ -23,8 +23,8 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use crate::cli::args::Global;
 use crate::cli::words::{LogFormat, LogLevel};
 use crate::error::{Doing, Error, Result};
-use crate::state::time;
 use crate::sys::io;
+use crate::time;
 
 static LOG: OnceLock<Log> = OnceLock::new();
 

@@ -9,7 +9,7 @@ use rt::sys::alloc::OneThread;
 static ALLOCATOR: OneThread = OneThread::new();
 
 fn main() -> ExitCode {
-    rt::parent::protect::early();
+    rt::runtime::protect::early();
     rt::sys::signal::own();
     match rt::cli::parse(std::env::args_os()) {
         Ok(cli) => rt::cmd::run(cli),

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result};
-use crate::plan::field::Field;
-use crate::plan::intel_rdt::{IntelRdt, Schema, matches};
+use crate::model::intel_rdt::{IntelRdt, Schema, matches};
 
 /// Where the kernel's documentation mounts it.
 const ROOT: &str = "/sys/fs/resctrl";

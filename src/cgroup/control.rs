@@ -10,7 +10,7 @@ use nix::sys::stat::fstat;
 
 use super::CgroupRecord;
 use super::files::{self, Events};
-use super::walk;
+use super::subtree;
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::{Membership, Tree};
 
@@ -132,7 +132,7 @@ impl Cgroup {
         let done = match on {
             // The kernel calls a cgroup frozen when its own processes stand still: those below it
             // may not yet.
-            true => walk::each(&self.dir, |dir| {
+            true => subtree::each(&self.dir, |dir| {
                 unless_gone(wait(dir, end, |events| events.frozen), true)
             }),
             false => wait(&self.dir, end, |events| !events.frozen),
@@ -227,7 +227,7 @@ pub(super) fn open_known(root: &OwnedFd, path: &str, id: u64) -> Result<Option<O
 /// The processes of a cgroup and of those below it.
 pub(super) fn pids(cgroup: &OwnedFd) -> Result<Vec<i32>, Errno> {
     let mut pids = Vec::new();
-    walk::each(cgroup, |dir| {
+    subtree::each(cgroup, |dir| {
         // Sub-cgroups come and go. Of a threaded one, the processes are listed above it.
         match files::read(dir, "cgroup.procs") {
             // 0 is a process that our pid namespace does not know.

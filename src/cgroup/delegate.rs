@@ -12,11 +12,11 @@ use nix::unistd::{Gid, Uid, fchownat};
 
 use super::controllers::Controllers;
 use super::{Cgroup, CgroupRecord, files};
+use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::Tree;
+use crate::model::delegation::Delegation;
 use crate::plan::annotations::LEAF;
-use crate::plan::delegation::Delegation;
-use crate::plan::field::Field;
 use crate::sys::proc;
 
 /// Where the kernel lists what the delegatee has to own.

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use self::program::{allows_everything, answer, program};
-use crate::plan::resources::DeviceRule;
+use crate::model::device_rules::DeviceRule;
 use crate::sys::bpf;
 
 /// Guards the devices of a new cgroup by `rules`. Rules that allow everything need no

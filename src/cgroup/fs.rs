@@ -12,12 +12,15 @@ use super::files;
 use super::remove::remove_directory;
 use super::undo::{Before, Target};
 use super::{
-    CgroupRecord, Directory, Driver, DriverKind, MARKED, Placement, fresh, guard, setting,
+    Cgroup, CgroupRecord, Directory, Driver, DriverKind, MARKED, Placement, Updated,
+    attach_devices, precheck, remove, update, write,
 };
+use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::{Membership, Tree};
-use crate::plan::field::Field;
-use crate::plan::resources::{CgroupPath, CgroupPlan, Otherwise};
+use crate::model::cgroup::CgroupPath;
+use crate::model::cgroup::Change;
+use crate::model::cgroup::{CgroupPlan, Otherwise};
 
 /// cgroup v2 by files.
 #[derive(Debug)]
@@ -34,6 +37,11 @@ impl Fs {
     /// cgroup that we may change, and no device program can be loaded.
     pub fn new(rootless: bool) -> Self {
         Fs { rootless, tree: None, record: CgroupRecord::none(), found: None }
+    }
+
+    /// For a cgroup that is there.
+    pub(super) fn of(record: &CgroupRecord) -> Self {
+        Fs { rootless: false, tree: None, record: record.clone(), found: None }
     }
 
     /// Removes what was made so far; what cannot be removed is somebody else's by now.
@@ -82,7 +90,7 @@ impl Fs {
             _ => Field::of("linux.cgroupsPath"),
         };
         let path = &self.record.path;
-        fresh::demand(leaf, path, None, &field)?;
+        precheck::demand(leaf, path, None, &field)?;
         if !self.record.is_ours() {
             let leaf = leaf.try_clone().doing(|| format!("open cgroup /{path} again"))?;
             self.found = Some((leaf, Vec::new()));
@@ -94,7 +102,7 @@ impl Fs {
             {
                 before.extend(target.before(leaf.as_fd()));
             }
-            setting::apply(leaf, path, setting, &controllers)?;
+            write::apply(leaf, path, setting, &controllers)?;
         }
         Ok(())
     }
@@ -158,8 +166,8 @@ impl Driver for Fs {
         }
     }
 
-    fn guard(&self, plan: &CgroupPlan, leaf: BorrowedFd<'_>) -> Result<()> {
-        guard::devices(leaf, &self.record, &plan.devices, self.rootless)
+    fn attach_devices(&self, plan: &CgroupPlan, leaf: BorrowedFd<'_>) -> Result<()> {
+        attach_devices::attach(leaf, &self.record, &plan.devices, self.rootless)
     }
 
     fn give_back(&self) {
@@ -171,6 +179,14 @@ impl Driver for Fs {
     /// The process was cloned into the cgroup.
     fn adopt(&mut self, _plan: &CgroupPlan, _init: i32) -> Result<()> {
         Ok(())
+    }
+
+    fn update<'a>(&'a self, cgroup: &'a Cgroup, change: &Change) -> Result<Updated<'a>> {
+        update::apply(cgroup, change).map(Updated::Files)
+    }
+
+    fn remove(&self) -> Result<()> {
+        remove::remove(&self.record)
     }
 
     fn record(&self) -> &CgroupRecord {
@@ -218,7 +234,7 @@ mod tests {
     use std::fs::{self, File};
 
     use super::*;
-    use crate::plan::resources::Setting;
+    use crate::model::cgroup::Setting;
 
     fn setting(file: &str, value: &str) -> Setting {
         let (controller, file, value) = ("hugetlb".to_owned(), file.to_owned(), value.to_owned());

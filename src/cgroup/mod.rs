@@ -7,92 +7,50 @@
 //! it is empty, but never frozen, killed or removed.
 //!
 //! ```text
-//! let mut driver = Fs::new(rootless);  or Systemd::new(instance, rootless)
-//! driver.intend(&plan)?;               nothing made yet; save driver.record()
-//! let place = driver.prepare(&plan)?;  made, limited; save driver.record() again
+//! let mut driver = Fs::new(rootless);        or Systemd::new(instance, rootless)
+//! driver.intend(&plan)?;                     nothing made yet; save driver.record()
+//! let place = driver.prepare(&plan)?;        made, limited; save driver.record() again
 //! clone3(place)
-//! driver.guard(&plan, place)?          after Placement::Into
-//! driver.adopt(&plan, pid)?            after Placement::Later only; save driver.record()
+//! driver.attach_devices(&plan, place)?       after Placement::Into
+//! driver.adopt(&plan, pid)?                  after Placement::Later only; save driver.record()
 //! ...
-//! Cgroup::open(&record)?               freeze, kill, pids, a place for exec
-//! remove(&record)?
+//! let cgroup = Cgroup::open(&record)?        freeze, kill, pids, a place for exec
+//! driver_of(&record).update(&cgroup, &change)?
+//! driver_of(&record).remove()?
 //! ```
 
+mod attach_devices;
 pub mod control;
 mod controllers;
 mod delegate;
 pub mod devices;
+mod driver;
+pub mod effective;
 pub mod files;
-mod fresh;
 pub mod fs;
-mod guard;
-pub mod limits;
+mod precheck;
+mod reclaim;
 mod remove;
-mod setting;
-mod shrink;
 pub mod stats;
+mod subtree;
 pub mod systemd;
 mod undo;
 pub mod update;
-mod walk;
 pub mod watch;
-
-use std::os::fd::{BorrowedFd, OwnedFd};
+mod write;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
-use crate::plan::resources::CgroupPlan;
-
 pub use control::Cgroup;
 pub use delegate::delegate;
+pub use driver::{Driver, Placement, Updated, driver_of};
 pub use fs::Fs;
-pub use remove::remove;
 pub use systemd::Systemd;
 
 /// The mode of what the driver of files makes. The sticky bit means nothing to a cgroup; it tells a
 /// directory that was made and not yet noted from one that somebody else has made since we have
 /// said that we would.
 const MARKED: u32 = 0o1755;
-
-/// Where the first process is put.
-#[derive(Debug)]
-pub enum Placement {
-    /// Cloned into this cgroup (`O_PATH`, for clone3 with CLONE_INTO_CGROUP).
-    Into(OwnedFd),
-    /// Moved by [`Driver::adopt`] while it waits.
-    Later,
-    /// It stays in ours.
-    Inherit,
-}
-
-/// Makes the container's cgroup. What is done with one later is in [`Cgroup`] and
-/// [`remove()`], and needs only the record.
-pub trait Driver {
-    /// Finds out what there is and what has to be made, and makes nothing. From then on
-    /// [`Driver::record`] is enough to remove whatever `prepare` makes.
-    fn intend(&mut self, plan: &CgroupPlan) -> Result<()>;
-
-    /// Makes the cgroup and writes its limits. On failure nothing is left of it.
-    /// [`Driver::record`] must be saved again before anything is put into the cgroup: only with
-    /// the ids that it has now are processes killed.
-    fn prepare(&mut self, plan: &CgroupPlan) -> Result<Placement>;
-
-    /// Guards the devices of the cgroup `leaf`, after [`Placement::Into`]. The first process
-    /// is in it already and at work for us; nothing of the container runs before this is done.
-    fn guard(&self, plan: &CgroupPlan, leaf: BorrowedFd<'_>) -> Result<()>;
-
-    /// Makes the cgroup around the first process, which waits for it, after
-    /// [`Placement::Later`]. It may go on when [`Driver::record`] is saved.
-    fn adopt(&mut self, plan: &CgroupPlan, init: i32) -> Result<()>;
-
-    /// Gives a cgroup that was there before the values that it had. Nothing for one that is
-    /// removed with the container.
-    fn give_back(&self) {}
-
-    /// What has to be remembered.
-    fn record(&self) -> &CgroupRecord;
-}
 
 /// Who made a cgroup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,19 +10,15 @@ use nix::sys::stat::fstatat;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::control::{self, Cgroup};
-use super::{CgroupRecord, Directory, files, guard, systemd, walk};
+use super::{CgroupRecord, Directory, attach_devices, files, subtree};
 use crate::error::{Doing, Error, Result, errno_text};
 use crate::host::cgroup::Tree;
 use crate::sys::fs;
 
-/// Removes what the record says that we made. What is gone already is no error, and
-/// what has another id is not ours. Never tries for longer than the processes are given to die.
-pub fn remove(record: &CgroupRecord) -> Result<()> {
-    if let Some(unit) = &record.unit {
-        return systemd::remove(record, unit);
-    }
+/// For the driver of files: see [`super::Driver::remove`].
+pub(super) fn remove(record: &CgroupRecord) -> Result<()> {
     if !record.is_ours() {
-        guard::end(record)?;
+        attach_devices::end(record)?;
     }
     if record.made.is_empty() {
         return Ok(());
@@ -103,7 +99,7 @@ pub(super) fn end_processes(record: &CgroupRecord) -> Result<Option<Cgroup>> {
 fn empty_and_remove(root: &OwnedFd, record: &CgroupRecord) -> Result<()> {
     let Some(cgroup) = end_processes(record)? else { return Ok(()) };
     let doing = || format!("remove cgroup /{}", record.path);
-    walk::remove_below(cgroup.dir(), Instant::now() + control::PATIENCE)
+    subtree::remove_below(cgroup.dir(), Instant::now() + control::PATIENCE)
         .doing(|| format!("remove the sub-cgroups of /{}", record.path))?;
     match remove_directory(root, &record.path) {
         Ok(()) | Err(Errno::ENOENT) => Ok(()),

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use super::files;
 use crate::error::errno_text;
-use crate::plan::resources::{Otherwise, Setting};
+use crate::model::cgroup::{Otherwise, Setting};
 
 /// What a setting changes.
 #[derive(Debug)]

@@ -4,14 +4,15 @@ use nix::errno::Errno;
 
 use super::controllers::Controllers;
 use super::devices::{self, Replaced};
-use super::systemd::{self, UnitRecord};
 use super::undo::{Before, Target};
-use super::{Cgroup, files, setting, shrink};
+use super::{Cgroup, files, reclaim, write};
+use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result, errno_text};
 use crate::host::cgroup::Tree;
-use crate::plan::field::Field;
-use crate::plan::resources::update::{Change, CpuNow};
-use crate::plan::resources::{DeviceRule, Setting, kernel};
+use crate::model::cgroup::Setting;
+use crate::model::cgroup::{Change, CpuNow};
+use crate::model::device_rules::DeviceRule;
+use crate::model::kernel_values as kernel;
 
 /// What the kernel has, for what depends on it.
 pub fn cpu_now(cgroup: &Cgroup) -> Result<CpuNow> {
@@ -38,8 +39,6 @@ pub fn cpu_now(cgroup: &Cgroup) -> Result<CpuNow> {
 pub struct Applied<'a> {
     cgroup: &'a Cgroup,
     done: Vec<Done>,
-    /// What systemd has been told.
-    told: Option<(&'a UnitRecord, Vec<Setting>)>,
 }
 
 #[derive(Debug)]
@@ -51,13 +50,13 @@ enum Done {
 /// Changes the limits of a container. If one of them cannot be changed, the others are
 /// again what they were.
 pub fn apply<'a>(cgroup: &'a Cgroup, change: &Change) -> Result<Applied<'a>> {
-    let mut applied = Applied { cgroup, done: Vec::new(), told: None };
+    let mut applied = Applied { cgroup, done: Vec::new() };
     // Memory is the last of the settings: what was reclaimed for it does not come back.
     let at = change.settings.iter().position(|setting| setting.file == "memory.max");
     let (first, memory) = change.settings.split_at(at.unwrap_or(change.settings.len()));
     let check = match &change.check {
         // The limit on memory compares when what can go is gone.
-        Some(check) if memory.is_empty() => shrink::compare_swap(cgroup.dir(), check),
+        Some(check) if memory.is_empty() => reclaim::compare_swap(cgroup.dir(), check),
         _ => Ok(()),
     };
     let all = check
@@ -74,12 +73,6 @@ pub fn apply<'a>(cgroup: &'a Cgroup, change: &Change) -> Result<Applied<'a>> {
 }
 
 impl<'a> Applied<'a> {
-    /// systemd has been told of these settings, and has to be told again if they are taken
-    /// back.
-    pub(super) fn with_unit(self, unit: &'a UnitRecord, settings: Vec<Setting>) -> Self {
-        Applied { told: Some((unit, settings)), ..self }
-    }
-
     fn write(&mut self, setting: &Setting, memory: Option<&Change>) -> Result<()> {
         let dir = self.cgroup.dir();
         let refused = |errno: Errno| self.refused(setting, errno);
@@ -90,7 +83,7 @@ impl<'a> Applied<'a> {
         let limit = kernel::bytes(target.value).filter(|limit| *limit != kernel::MAX);
         let slowed = match (memory, limit) {
             (Some(change), Some(limit)) => {
-                Some(shrink::make_room(dir, limit, change.check.as_ref())?)
+                Some(reclaim::make_room(dir, limit, change.check.as_ref())?)
             }
             _ => None,
         };
@@ -107,7 +100,7 @@ impl<'a> Applied<'a> {
             Ok(tree) if errno == Errno::ENOENT => Controllers::read(&tree.root, path),
             _ => Controllers::default(),
         };
-        setting::refused(path, setting, errno, &controllers)
+        write::refused(path, setting, errno, &controllers)
     }
 
     fn guard(&mut self, rules: &[DeviceRule]) -> Result<()> {
@@ -138,11 +131,6 @@ impl<'a> Applied<'a> {
                 }
             }
         }
-        if let Some((unit, settings)) = &self.told
-            && let Err(untold) = systemd::update::tell(unit, self.cgroup, settings)
-        {
-            tracing::warn!("systemd cannot be told what is in force again: {}", untold.error);
-        }
     }
 }
 
@@ -152,7 +140,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::plan::resources::Otherwise;
+    use crate::model::cgroup::Otherwise;
 
     fn setting(file: &str, value: &str) -> Setting {
         let (controller, file, value) = ("cpu".to_owned(), file.to_owned(), value.to_owned());
@@ -185,7 +173,7 @@ mod tests {
 
     #[test]
     fn swap_is_compared_also_when_it_alone_is_limited() {
-        use crate::plan::resources::update::Check;
+        use crate::model::cgroup::Check;
         let files = [
             ("memory.current", "1000"),
             ("memory.swap.current", "500"),

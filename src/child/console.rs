@@ -9,7 +9,8 @@ use ::nix::errno::Errno;
 
 use super::Place;
 use super::devices;
-use super::report::{At, Call, Failure};
+use super::report::{At, Failure};
+use crate::script::call::Call;
 use crate::sync::Kind;
 use crate::sys::fs::{self, RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, openat2};
 use crate::sys::{RawFd, mount, pty};

@@ -12,7 +12,8 @@ use ::core::ffi::CStr;
 use ::nix::errno::Errno;
 
 use super::Place;
-use super::report::{At, Call, Detail, Failure};
+use super::report::{At, Detail, Failure};
+use crate::script::call::Call;
 use crate::sys::{RawFd, copy, dir, fs};
 
 /// Two descriptors and about 5 KiB of stack for each level.

@@ -6,8 +6,9 @@ use ::core::prelude::rust_2024::*;
 
 use ::nix::errno::Errno;
 
-use super::report::{At, Call, Failure};
-use crate::plan::creds::Caps;
+use super::report::{At, Failure};
+use crate::model::creds::Caps;
+use crate::script::call::Call;
 use crate::sys::{cred, fs};
 
 /// Drops everything else, whether it seems to be there or not. The kernel says `EINVAL`

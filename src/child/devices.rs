@@ -8,10 +8,11 @@ use ::core::ffi::CStr;
 use ::nix::errno::Errno;
 use ::std::rc::Rc;
 
-use super::report::{At, Call, Failure};
+use super::report::{At, Failure};
 use super::resolve::{self, Links, Want};
 use super::{Place, null};
-use crate::plan::devices::{Device, MASK, Nodes};
+use crate::model::device::{Device, MASK, Nodes};
+use crate::script::call::Call;
 use crate::sync::Kind;
 use crate::sys::{RawFd, fs, mount};
 

@@ -9,8 +9,10 @@ use ::core::prelude::rust_2024::*;
 use ::core::ffi::CStr;
 use ::nix::errno::Errno;
 
-use super::report::{Call, Detail, Failure};
-use super::{Place, Script};
+use super::Place;
+use super::report::{Detail, Failure};
+use crate::script::Script;
+use crate::script::call::Call;
 use crate::sys::{cred, fs};
 
 /// So much of a file is looked at. The kernel reads 256 bytes of it; the name of an interpreter

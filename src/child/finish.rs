@@ -7,8 +7,10 @@ use ::core::prelude::rust_2024::*;
 use ::core::ffi::CStr;
 use ::nix::errno::Errno;
 
-use super::report::{At, Call, Failure};
-use super::{Place, Script};
+use super::Place;
+use super::report::{At, Failure};
+use crate::script::Script;
+use crate::script::call::Call;
 use crate::sys::fs::{self, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2};
 use crate::sys::{RawFd, clone};
 

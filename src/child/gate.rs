@@ -4,7 +4,8 @@
 
 use ::core::prelude::rust_2024::*;
 
-use super::report::{At, Call, Failure};
+use super::report::{At, Failure};
+use crate::script::call::Call;
 use crate::sys::io::{interest, poll};
 use crate::sys::{RawFd, clone, fs, signal};
 

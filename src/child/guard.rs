@@ -7,9 +7,12 @@ use ::core::prelude::rust_2024::*;
 use ::core::ffi::CStr;
 use ::nix::errno::Errno;
 
-use super::report::{At, Call, Failure};
+use super::report::{At, Failure};
 use super::resolve::{self, Links, kind};
-use super::{Guarded, Kept, Place, null};
+use super::{Place, null};
+use crate::script::call::Call;
+use crate::script::kept::Kept;
+use crate::script::op::Guarded;
 use crate::sys::mount::{self, MountAttr, attr};
 use crate::sys::{RawFd, fs};
 

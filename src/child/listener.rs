@@ -14,7 +14,8 @@ use ::core::sync::atomic::Ordering;
 use ::nix::errno::Errno;
 
 use super::Place;
-use super::report::{Call, Failure};
+use super::report::Failure;
+use crate::script::call::Call;
 use crate::sys::RawFd;
 
 /// How often the child looks before it gives up: for 10 seconds or more, which cannot be

@@ -26,7 +26,6 @@
 
 use ::core::prelude::rust_2024::*;
 
-mod calls;
 mod console;
 mod copyup;
 pub(crate) mod creds;
@@ -38,35 +37,27 @@ mod guard;
 mod listener;
 mod mounts;
 mod null;
-mod op;
 pub(crate) mod process;
 mod procfs;
 mod report;
 mod resolve;
 mod root;
-mod script;
+mod run;
 
-use ::core::cell::Cell;
 use ::core::sync::atomic::Ordering;
 use ::nix::errno::Errno;
-use ::std::rc::Rc;
 
 use crate::sync::{self, Frame, Kind};
 use crate::sys::page::SharedPage;
 use crate::sys::{RawFd, clone, fs, mount, ns};
 
-pub use self::calls::{LAST, Needed};
 use self::finish::Home;
-pub use self::op::{Guarded, Op};
+pub use self::report::Failure;
 use self::report::{At, Detail};
-pub use self::report::{Call, Failure};
-pub use self::script::{Script, Step};
-
-/// How many sources can be kept open: many would meet RLIMIT_NOFILE.
-pub const MOST_TREES: usize = 32;
-
-/// A descriptor that one step opens and a later one needs; -1 until then.
-pub type Kept = Rc<Cell<RawFd>>;
+pub use crate::script::after_filter::{LAST, Needed};
+pub use crate::script::call::Call;
+pub use crate::script::op::{Guarded, Op};
+pub use crate::script::{Script, Step};
 
 /// What the child knows of where it is. Descriptors are -1 when there is none.
 pub(crate) struct Place {

@@ -8,12 +8,14 @@ use ::core::prelude::rust_2024::*;
 use ::core::ffi::CStr;
 use ::nix::errno::Errno;
 
+use super::Place;
 use super::copyup;
-use super::report::{At, Call, Failure};
+use super::report::{At, Failure};
 use super::resolve::{self, Links, Want, kind};
-use super::{Kept, Place};
-use crate::plan::mounts::attributes::Attributes;
-use crate::plan::mounts::{FileSystem, Mount, OldMount, Parameter, What};
+use crate::model::mount::Attributes;
+use crate::model::mount::{FileSystem, Mount, OldMount, Parameter, What};
+use crate::script::call::Call;
+use crate::script::kept::Kept;
 use crate::sync::Kind;
 use crate::sys::fs::{RESOLVE_IN_ROOT, openat2};
 use crate::sys::mount::{self, MountAttr, attr};

@@ -11,7 +11,8 @@ use ::core::prelude::rust_2024::*;
 use ::nix::errno::Errno;
 
 use super::Place;
-use super::report::{At, Call, Failure};
+use super::report::{At, Failure};
+use crate::script::call::Call;
 use crate::sync::Kind;
 use crate::sys::RawFd;
 use crate::sys::fs::{self, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2};

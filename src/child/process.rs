@@ -10,7 +10,8 @@ use ::core::sync::atomic::Ordering;
 use ::nix::errno::Errno;
 
 use super::Place;
-use super::report::{At, Call, Failure};
+use super::report::{At, Failure};
+use crate::script::call::Call;
 use crate::sync::Kind;
 use crate::sys::clone::{self, Side};
 use crate::sys::fs::{self, RESOLVE_BENEATH, RESOLVE_NO_XDEV, openat2};

@@ -16,8 +16,9 @@ use ::core::prelude::rust_2024::*;
 
 use ::nix::errno::Errno;
 
-use super::report::{At, Call, Failure};
+use super::report::{At, Failure};
 use super::{Place, process};
+use crate::script::call::Call;
 use crate::sys::clone::{self, Side};
 use crate::sys::mount::{self, MountAttr};
 use crate::sys::pidfd::{self, Exit};

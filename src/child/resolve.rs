@@ -8,7 +8,8 @@ use ::core::prelude::rust_2024::*;
 use ::core::ffi::CStr;
 use ::nix::errno::Errno;
 
-use super::report::{At, Call, Failure};
+use super::report::{At, Failure};
+use crate::script::call::Call;
 use crate::sys::RawFd;
 use crate::sys::fs::{self, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2};
 

@@ -10,9 +10,11 @@ use ::core::ffi::CStr;
 use ::nix::errno::Errno;
 use ::std::ffi::CString;
 
-use super::report::{At, Call, Failure};
+use super::Place;
+use super::report::{At, Failure};
 use super::resolve::{self, Links, Want};
-use super::{Kept, Place};
+use crate::script::call::Call;
+use crate::script::kept::Kept;
 use crate::sync::{Kind, ROOT};
 use crate::sys::mount::{self, MountAttr};
 use crate::sys::{RawFd, fs, ns};

@@ -10,10 +10,10 @@ use crate::cli::values::Rootless;
 use crate::cli::words::CgroupManager;
 use crate::error::{Doing, Kind, Result};
 use crate::host::systemd::Instance;
-use crate::parent::console::Socket;
-use crate::parent::handover::PidFile;
-use crate::parent::{self, Created, Request, fds, notify, protect, wait};
-use crate::plan::resources::Manager;
+use crate::model::cgroup::Manager;
+use crate::runtime::fd_socket::Socket;
+use crate::runtime::pid_file::PidFile;
+use crate::runtime::{self, Created, Request, fds, notify, protect, wait};
 use crate::state::{Container, Id, StateRoot};
 use crate::sys::pidfd::Exit;
 use crate::sys::{clib, signal};
@@ -23,7 +23,7 @@ pub fn create(global: &Global, args: &Create) -> Result<ExitCode> {
     protect::ensure()?;
     let root = root::make(global)?;
     let request = request(global, &args.bundle, &root, true, true)?;
-    parent::create(&request)?;
+    runtime::create(&request)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -32,7 +32,7 @@ pub fn run(global: &Global, args: &Run) -> Result<ExitCode> {
     protect::ensure()?;
     let root = root::make(global)?;
     let request = request(global, &args.bundle, &root, false, args.detach)?;
-    let Created { container, mut birth, master, messenger } = parent::create(&request)?;
+    let Created { container, mut birth, master, messenger } = runtime::create(&request)?;
     let started = birth.wait_until_started().and_then(|()| start::poststart(&container));
     if let Err(error) = started {
         birth.abort()?;

@@ -9,9 +9,9 @@ use super::hooks::hooks_of;
 use super::kill::kill_all;
 use crate::cgroup;
 use crate::error::{Error, Kind, Result};
-use crate::parent::hooks::{self, Place};
-use crate::plan::hooks::Kind as Hook;
+use crate::model::hooks::Kind as Hook;
 use crate::resctrl::Resctrl;
+use crate::runtime::hooks::{self, Place};
 use crate::state::{Container, Id, OciState, StateDir, StateRoot, Status, has_ended};
 
 /// How long a killed process may take to end.
@@ -90,7 +90,8 @@ pub fn remove(container: Container) -> Result<()> {
     let found = hooks_of(&container);
     if let Some(record) = container.cgroup_record()? {
         // What the kernel had no memory for at first may go through at the second try.
-        cgroup::remove(record).or_else(|_| cgroup::remove(record))?;
+        let driver = cgroup::driver_of(record);
+        driver.remove().or_else(|_| driver.remove())?;
     }
     if let Some(record) = container.rdt_record()? {
         Resctrl::host().remove(record)?;

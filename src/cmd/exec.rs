@@ -11,10 +11,10 @@ use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
 use super::{if_it_runs, root};
 use crate::cli::args::{Exec, Global};
 use crate::error::{Doing, Error, Kind, Result};
-use crate::parent::console::{self, Socket};
-use crate::parent::handover::PidFile;
-use crate::parent::join::{self, Joined, Request};
-use crate::parent::{fds, protect, wait};
+use crate::runtime::exec::{self, Joined, Request};
+use crate::runtime::fd_socket::{self, Socket};
+use crate::runtime::pid_file::PidFile;
+use crate::runtime::{fds, protect, wait};
 use crate::spec::{self, lenient::near_capability};
 use crate::state::{Container, Id, Status};
 use crate::sys::signal;
@@ -39,7 +39,7 @@ pub fn exec(global: &Global, args: &Exec) -> Result<ExitCode> {
     let init = container
         .init()?
         .ok_or_else(|| Error::new("cannot exec in a stopped container").kind(Kind::WrongStatus))?;
-    // Not freed at the end, as in `parent::create`.
+    // Not freed at the end, as in `runtime::create`.
     let (spec, _) = spec::decode(&container.dir.config()?)?;
     let spec = ManuallyDrop::new(spec);
     let (process, notices) = process(args, &spec)?;
@@ -48,7 +48,7 @@ pub fn exec(global: &Global, args: &Exec) -> Result<ExitCode> {
     }
     let terminal = process.terminal().unwrap_or(false);
     let socket = args.console_socket.is_some();
-    console::check(terminal, args.detach, socket, "leave the terminal out")?;
+    fd_socket::check(terminal, args.detach, socket, "leave the terminal out")?;
     let request = Request {
         container: &container,
         init,
@@ -60,7 +60,7 @@ pub fn exec(global: &Global, args: &Exec) -> Result<ExitCode> {
         pidfd_socket: args.pidfd_socket.as_deref().map(Socket::connect).transpose()?,
         passed: fds::passed(args.preserve_fds)?,
     };
-    let joined = join::exec(&request).map_err(|error| blame(error, args));
+    let joined = exec::exec(&request).map_err(|error| blame(error, args));
     let joined = if_it_runs(&container, joined);
     let ours = !args.detach && !terminal;
     let Joined { birth, master } =

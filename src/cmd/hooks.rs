@@ -3,9 +3,10 @@
 
 use serde::Deserialize;
 
+use crate::diag::findings::Findings;
 use crate::error::{Error, Result};
-use crate::plan::findings::Findings;
-use crate::plan::hooks::{self, Hooks};
+use crate::model::hooks::Hooks;
+use crate::plan::hooks::{self};
 use crate::state::Container;
 
 #[derive(Deserialize)]

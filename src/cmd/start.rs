@@ -4,14 +4,14 @@ use std::os::fd::AsFd;
 
 use super::delete::end;
 use super::hooks::hooks_of;
+use crate::diag::findings::Findings;
 use crate::error::{Error, Kind, Result};
-use crate::parent::hooks::{self, Place, Rights, Root};
-use crate::parent::listener::{self, Notified};
-use crate::parent::{notify, protect};
+use crate::model::hooks::{Hooks, Kind as Hook};
+use crate::model::namespaces::flag;
 use crate::plan;
-use crate::plan::findings::Findings;
-use crate::plan::hooks::{Hooks, Kind as Hook};
-use crate::plan::namespaces::flag;
+use crate::runtime::hooks::{self, Place, Rights, Root};
+use crate::runtime::listener::{self, Notified};
+use crate::runtime::{notify, protect};
 use crate::spec;
 use crate::state::{Agent, Container, Id, OciState, StateRoot, Status};
 

@@ -1,7 +1,7 @@
 //! `rt state [--resources] ID`.
 
 use super::print;
-use crate::cgroup::limits;
+use crate::cgroup::effective;
 use crate::error::{Error, Result};
 use crate::state::{Container, Id, OciState, StateRoot, Status, Why};
 
@@ -15,7 +15,7 @@ pub fn state(root: &StateRoot, id: &Id, resources: bool) -> Result<()> {
         state.exit = Why::of(&container)?;
     }
     if resources && let Some(cgroup) = container.cgroup()? {
-        state.resources = Some(limits::read(&cgroup)?);
+        state.resources = Some(effective::read(&cgroup)?);
     }
     let text = serde_json::to_string_pretty(&state)
         .map_err(|error| Error::new("print the state").detail(error.to_string()))?;

@@ -3,15 +3,16 @@
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
 
 use super::not_running;
-use crate::cgroup::update::{Applied, apply, cpu_now};
-use crate::cgroup::{Cgroup, systemd};
+use crate::cgroup::update::cpu_now;
+use crate::cgroup::{Cgroup, driver_of};
 use crate::cli::args::Update;
 use crate::cli::values::Bytes;
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 use crate::error::{Error, Kind, Result};
-use crate::plan::field::Field;
-use crate::plan::findings::Findings;
-use crate::plan::intel_rdt::Schema;
-use crate::plan::resources::update::{Change, merge, plan};
+use crate::model::cgroup::Change;
+use crate::model::intel_rdt::Schema;
+use crate::plan::resources::update::{merge, plan};
 use crate::resctrl::Resctrl;
 use crate::spec::{self, RESOURCES};
 use crate::state::{Container, Id, StateRoot, Status};
@@ -53,7 +54,7 @@ fn change_limits(container: &Container, given: &LinuxResources) -> Result<()> {
             linux.and_then(|linux| linux.resources().clone()).unwrap_or_default()
         }
     };
-    let Some(cgroup) = container.cgroup()? else {
+    let (Some(cgroup), Some(record)) = (container.cgroup()?, &container.record.cgroup) else {
         if *given == LinuxResources::default() {
             return Ok(());
         }
@@ -74,11 +75,11 @@ fn change_limits(container: &Container, given: &LinuxResources) -> Result<()> {
         let path = cgroup.path();
         tracing::warn!("cgroup /{path} was there before: the limits are for all that is in it");
     }
-    let applied = with_high_noted(container, &cgroup, &change, || {
-        change_cgroup(container, &cgroup, &change)
-    })?;
+    let driver = driver_of(record);
+    let updated = with_high_noted(container, &cgroup, &change, || driver.update(&cgroup, &change))
+        .map_err(|error| error.document(RESOURCES))?;
     let saved = container.dir.save_resources(&merge(&old, given, &now));
-    saved.inspect_err(|_| applied.take_back())
+    saved.inspect_err(|_| updated.take_back())
 }
 
 /// Less memory is reclaimed with memory.high low: should we be killed then, the next update finds
@@ -100,20 +101,6 @@ fn with_high_noted<T>(
         tracing::warn!("{error}");
     }
     applied
-}
-
-/// By the driver that has made the cgroup.
-fn change_cgroup<'a>(
-    container: &'a Container,
-    cgroup: &'a Cgroup,
-    change: &Change,
-) -> Result<Applied<'a>> {
-    let unit = container.record.cgroup.as_ref().and_then(|record| record.unit.as_ref());
-    let applied = match unit {
-        Some(unit) => systemd::update::update(unit, cgroup, change),
-        None => apply(cgroup, change),
-    };
-    applied.map_err(|error| error.document(RESOURCES))
 }
 
 /// What was asked for, by file or by options.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use oci_spec::runtime::Spec;
 
-use super::field::Field;
-use super::findings::Findings;
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
 
 /// The process keeps the caller's supplementary groups (crun's name, which Podman and
 /// Buildah write for `--group-add keep-groups`).

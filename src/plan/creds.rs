@@ -4,39 +4,12 @@ use std::str::FromStr;
 
 use oci_spec::runtime::{Capabilities, LinuxCapabilities, User};
 
-use super::field::Field;
-use super::findings::Findings;
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
+use crate::model::creds::{Caps, Creds};
 
 /// The kernel's limit on supplementary groups (`NGROUPS_MAX`).
 const MAX_GROUPS: usize = 65536;
-
-/// The five sets; bit n is capability n (capabilities(7)).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct Caps {
-    pub bounding: u64,
-    pub effective: u64,
-    pub permitted: u64,
-    pub inheritable: u64,
-    pub ambient: u64,
-}
-
-/// Ids and rights of the process.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Creds {
-    /// User id.
-    pub uid: u32,
-    /// Group id.
-    pub gid: u32,
-    /// Exactly these supplementary groups.
-    pub groups: Vec<u32>,
-    /// File mode creation mask.
-    pub umask: u32,
-    /// Capabilities.
-    pub caps: Caps,
-    /// Whether execve(2) may not grant anything.
-    pub no_new_privileges: bool,
-}
 
 /// Reads `process.user`, `process.capabilities`, `process.noNewPrivileges`.
 pub fn plan(process: &oci_spec::runtime::Process, findings: &mut Findings) -> Creds {

@@ -2,22 +2,11 @@
 //! cgroup mount. Then systemd or an engine can run in it.
 
 use super::annotations::LEAF;
-use super::field::Field;
-use super::findings::Findings;
-use super::mounts::{Mount, What};
-use super::namespaces::{Namespaces, flag};
-
-/// What is done to the container's cgroup for that.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delegation {
-    /// The files that the kernel lists in /sys/kernel/cgroup/delegate get this owner. None
-    /// where they have it from the start.
-    pub owner: Option<u32>,
-    /// The owner is an id of the container's own user namespace.
-    pub mapped: bool,
-    /// The name of a sub-cgroup that takes the first process.
-    pub leaf: Option<String>,
-}
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
+use crate::model::delegation::Delegation;
+use crate::model::mount::{Mount, What};
+use crate::model::namespaces::{Namespaces, flag};
 
 /// `uid` is that of the container's process.
 pub fn plan(

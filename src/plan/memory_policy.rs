@@ -2,21 +2,13 @@
 
 use oci_spec::runtime::{LinuxMemoryPolicy, MemoryPolicyFlagType, MemoryPolicyModeType, Spec};
 
-use super::field::Field;
-use super::findings::Findings;
-use super::ranges;
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
+use crate::model::memory_policy::MemoryPolicy;
+use crate::model::ranges;
 
 /// More memory nodes than any kernel is built for (`MAX_NUMNODES`).
 const MAX_NODES: usize = 1024;
-
-/// Arguments of set_mempolicy(2).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MemoryPolicy {
-    /// `MPOL_*` with its flags.
-    pub mode: u32,
-    /// Bit n is memory node n.
-    pub nodes: Vec<u64>,
-}
 
 /// Reads `linux.memoryPolicy`.
 pub fn plan(spec: &Spec, findings: &mut Findings) -> Option<MemoryPolicy> {

@@ -5,8 +5,6 @@ pub mod annotations;
 pub mod creds;
 pub mod delegation;
 pub mod devices;
-pub mod field;
-pub mod findings;
 pub mod hooks;
 pub mod intel_rdt;
 pub mod limits;
@@ -18,34 +16,23 @@ pub mod net_devices;
 pub mod notify;
 pub mod options;
 pub mod process;
-pub mod ranges;
 pub mod resources;
 pub mod rootfs;
-pub mod script;
 pub mod sysctl;
-mod tree;
-mod words;
 
-use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::Path;
 use std::rc::Rc;
 
 use oci_spec::runtime::Spec;
 
-use self::delegation::Delegation;
-use self::devices::{Device, Nodes};
-use self::field::Field;
-use self::findings::Findings;
-use self::intel_rdt::IntelRdt;
-use self::memory_policy::MemoryPolicy;
-use self::mounts::Mount;
-use self::namespaces::{Namespaces, flag};
-use self::net_devices::NetDevice;
-use self::process::Process;
-use self::resources::{CgroupPlan, Manager};
-use self::rootfs::Rootfs;
-use self::sysctl::Sysctl;
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
+use crate::model::cgroup::{CgroupPlan, Manager};
+use crate::model::device::Nodes;
+use crate::model::namespaces::{IdMapping, Namespaces, flag};
+use crate::model::plan::Plan;
+use crate::model::process::Process;
 use crate::seccomp::{self, Filter};
 
 /// The longest host name that the kernel takes (`__NEW_UTS_LEN`).
@@ -78,66 +65,6 @@ pub struct Opts<'a> {
     /// The socket on which a service manager of the host wants to hear that the program is
     /// ready (sd_notify(3)).
     pub notify_socket: Option<&'a Path>,
-}
-
-/// A container, decided.
-#[derive(Debug, Default)]
-pub struct Plan {
-    /// Namespaces.
-    pub namespaces: Namespaces,
-    /// The root.
-    pub rootfs: Rootfs,
-    /// Mounts, in order.
-    pub mounts: Vec<Rc<Mount>>,
-    /// Network devices of the host that move in.
-    pub net_devices: Vec<NetDevice>,
-    /// Device nodes.
-    pub devices: Vec<Rc<Device>>,
-    /// How they come to be.
-    pub nodes: Nodes,
-    /// Kernel settings.
-    pub sysctls: Vec<Sysctl>,
-    /// Host name.
-    pub hostname: Option<CString>,
-    /// NIS domain name.
-    pub domainname: Option<CString>,
-    /// The program; the spec lets a container be created without.
-    pub process: Option<Process>,
-    /// Argument of personality(2).
-    pub personality: Option<u64>,
-    /// Where memory comes from.
-    pub memory_policy: Option<MemoryPolicy>,
-    /// Its group of resctrl.
-    pub intel_rdt: Option<IntelRdt>,
-    /// System call filter.
-    pub seccomp: Option<Filter>,
-    /// SELinux label of the mounts.
-    pub mount_label: Option<CString>,
-    /// Hooks.
-    pub hooks: hooks::Hooks,
-    /// Its cgroup; none when it stays in that of the caller.
-    pub cgroup: Option<CgroupPlan>,
-    /// What the container may do in its cgroup itself.
-    pub delegation: Option<Delegation>,
-    /// The program has a socket of the service manager.
-    pub notifies: bool,
-    /// chroot(2) instead of pivot_root(2).
-    pub no_pivot: bool,
-    /// The process keeps the caller's supplementary groups.
-    pub keep_groups: bool,
-    /// Made by an ordinary user.
-    pub unprivileged: bool,
-    /// For the state.
-    pub annotations: BTreeMap<String, String>,
-}
-
-impl Plan {
-    /// Whether the child stops for hooks before it seals its mounts.
-    pub fn wants_hooks(&self) -> bool {
-        let hooks = &self.hooks;
-        let lists = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
-        lists.iter().any(|list| !list.is_empty())
-    }
 }
 
 /// Reads a whole configuration; the plan is good where the findings have no violation.
@@ -287,14 +214,14 @@ fn check_groups(
         ("gid", process.creds.gid, &namespaces.gid_map),
     ];
     for (key, id, map) in ids {
-        let inside = |m: &namespaces::IdMapping| m.outside(id).is_some();
+        let inside = |m: &IdMapping| m.outside(id).is_some();
         if !map.is_empty() && !map.iter().any(inside) {
             let reason = format!("not in linux.{key}Mappings");
             findings.refuse_value(&Field::of("process.user").key(key), id, reason);
         }
         let field = Field::of("process.user.additionalGids");
         for (index, gid) in process.creds.groups.iter().enumerate().filter(|_| key == "gid") {
-            let inside = |m: &namespaces::IdMapping| m.outside(*gid).is_some();
+            let inside = |m: &IdMapping| m.outside(*gid).is_some();
             if !map.is_empty() && !map.iter().any(inside) {
                 findings.refuse_value(&field.at(index), gid, "not in linux.gidMappings");
             }

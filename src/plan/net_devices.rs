@@ -1,34 +1,16 @@
 //! `linux.netDevices`: devices of the host that the container takes over.
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
 
 use oci_spec::runtime::Spec;
 
-use super::field::Field;
-use super::findings::Findings;
-use super::namespaces::{Namespaces, flag};
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
+use crate::model::namespaces::{Namespaces, flag};
+use crate::model::net_device::NetDevice;
 
 /// The longest name of a device (`IFNAMSIZ` without its NUL).
 const MAX_NAME: usize = 15;
-
-/// One device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NetDevice {
-    /// Its name on the host.
-    pub name: CString,
-    /// Its name in the container; `%d` stands for a number of the kernel's choice.
-    pub inside: CString,
-    /// `linux.netDevices.NAME`.
-    pub field: Field,
-}
-
-impl NetDevice {
-    /// Whether the kernel chooses the name.
-    pub fn is_template(&self) -> bool {
-        self.inside.as_bytes().contains(&b'%')
-    }
-}
 
 /// Reads `linux.netDevices`, in the order of the names.
 pub fn plan(

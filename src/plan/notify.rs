@@ -5,7 +5,7 @@ use std::path::Path;
 
 use oci_spec::runtime::{Mount, Spec};
 
-use super::namespaces::{Namespaces, flag};
+use crate::model::namespaces::{Namespaces, flag};
 
 /// The variable, for the caller and for the program.
 pub const VARIABLE: &str = "NOTIFY_SOCKET";

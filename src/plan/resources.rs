@@ -3,7 +3,6 @@
 
 pub mod block_io;
 pub mod device_rules;
-pub mod kernel;
 pub mod path;
 pub mod properties;
 pub mod unit;
@@ -14,84 +13,11 @@ use oci_spec::runtime::{
     LinuxResources,
 };
 
-use self::properties::Property;
-use self::unit::Unit;
-use super::field::Field;
-use super::findings::Findings;
-use crate::error::{Error, Result};
-use crate::host::systemd::Instance;
-pub use device_rules::{DeviceKind, DeviceRule};
-pub use path::CgroupPath;
-
-/// What becomes of the container's cgroup, decided.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CgroupPlan {
-    /// Where it is.
-    pub path: CgroupPath,
-    /// What is written, in this order, while it is empty.
-    pub settings: Vec<Setting>,
-    /// Device rules in the order of the configuration, then the defaults; what no rule
-    /// mentions is denied.
-    pub devices: Vec<DeviceRule>,
-    /// Further properties of its unit.
-    pub properties: Vec<Property>,
-    /// What people see of its unit.
-    pub description: String,
-}
-
-impl CgroupPlan {
-    /// The unit, which only the systemd driver asks for.
-    pub fn unit(&self) -> Result<&Unit> {
-        match &self.path {
-            CgroupPath::Unit(unit) => Ok(unit),
-            _ => Err(Error::new("the cgroup is a path, and not a unit of systemd")),
-        }
-    }
-}
-
-/// Who makes the cgroup.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Manager {
-    /// Nobody: the container stays in that of its creator.
-    None,
-    /// We, by files.
-    #[default]
-    Files,
-    /// An instance of systemd.
-    Systemd(Instance),
-}
-
-/// One value for one file of a cgroup.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting {
-    /// The controller that the file belongs to: `memory`.
-    pub controller: String,
-    /// The file's name: `memory.max`.
-    pub file: String,
-    /// What is written, without a newline.
-    pub value: String,
-    /// What is to be done when the kernel has no such file.
-    pub otherwise: Otherwise,
-    /// The field that asked for it.
-    pub field: Field,
-}
-
-/// What is to be done when a controller is there but lacks the file of a [`Setting`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Otherwise {
-    /// The value cannot be applied.
-    Fail,
-    /// The kernel behaves as the value says anyway.
-    Skip,
-    /// Another file takes another value: which of the two there is depends on the kernel's
-    /// configuration.
-    Write {
-        /// The other file.
-        file: String,
-        /// Its value.
-        value: String,
-    },
-}
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
+use crate::model::cgroup::CgroupPath;
+use crate::model::cgroup::{CgroupPlan, Manager, Otherwise, Setting};
+use crate::model::kernel_values as kernel;
 
 /// Collects settings.
 #[derive(Debug, Default)]

@@ -1,12 +1,11 @@
 //! `linux.sysctl`: only those that belong to a namespace of the container.
 
-use std::ffi::CString;
-
 use oci_spec::runtime::Spec;
 
-use super::field::Field;
-use super::findings::Findings;
-use super::namespaces::{Namespaces, flag};
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
+use crate::model::namespaces::{Namespaces, flag};
+use crate::model::sysctl::Sysctl;
 
 /// Settings of the IPC namespace that do not start with `fs.mqueue.`.
 const IPC: &[&str] = &[
@@ -23,17 +22,6 @@ const IPC: &[&str] = &[
     "kernel/shmmax",
     "kernel/shmmni",
 ];
-
-/// One file below /proc/sys and what is written there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sysctl {
-    /// `sys/net/ipv4/ip_forward`, relative to a procfs.
-    pub path: CString,
-    /// The value.
-    pub value: Vec<u8>,
-    /// `linux.sysctl["…"]`.
-    pub field: Field,
-}
 
 /// Reads `linux.sysctl`, sorted by name so that order and errors are the same each time.
 pub fn plan(spec: &Spec, namespaces: &Namespaces, findings: &mut Findings) -> Vec<Sysctl> {

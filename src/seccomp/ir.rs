@@ -8,7 +8,7 @@ use oci_spec::runtime::{
 use seccompiler::TargetArch;
 
 use super::arch::{self, Multiplexed, Table};
-use crate::plan::field::{Field, Violation};
+use crate::diag::field::{Field, Violation};
 
 /// The largest errno that a system call can fail with (`MAX_ERRNO`, linux/err.h).
 const MAX_ERRNO: u32 = 4095;

@@ -19,7 +19,7 @@ use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag};
 use seccompiler::{BpfProgram, TargetArch};
 
 pub use self::arch::NATIVE;
-use crate::plan::field::{Field, Violation};
+use crate::diag::field::{Field, Violation};
 
 /// What `linux.seccomp.defaultAction` and `syscalls[].action` may be.
 pub const ACTIONS: &[&str] = &[

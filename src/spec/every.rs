@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::tree::Json;
-use crate::plan::field::{Field, Place, Violation};
+use crate::diag::field::{Field, Place, Violation};
 
 /// How often a document is read at most, where it is small; a hostile one is large.
 const MOST_READS: usize = 20;

@@ -9,7 +9,7 @@ use oci_spec::runtime::Capability;
 
 use super::nearest;
 use super::tree::{Json, Object};
-use crate::plan::field::{Field, Violation};
+use crate::diag::field::{Field, Violation};
 
 /// Sections for other platforms.
 const OTHERS: &[&str] = &["freebsd", "solaris", "vm", "windows", "zos"];

@@ -33,8 +33,8 @@ use oci_spec::runtime::{LinuxResources, Process, Spec};
 
 use self::lenient::Found;
 use self::tree::Json;
+use crate::diag::field::{Field, Violation};
 use crate::error::{Doing, Error, Kind, Result};
-use crate::plan::field::{Field, Violation};
 use crate::sys::io;
 
 /// What errors call the document given to `rt update`.

@@ -10,7 +10,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-use crate::plan::field::Field;
+use crate::diag::field::Field;
 
 /// A place in the document, while it is walked.
 #[derive(Clone, Copy)]

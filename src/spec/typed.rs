@@ -21,7 +21,7 @@ use super::lenient::spelled;
 use super::nearest;
 use super::tree::{At, Json, Object};
 use crate::cli::values::Bytes;
-use crate::plan::field::{Field, Violation};
+use crate::diag::field::{Field, Violation};
 
 /// What becomes of a key of an object that has no such member.
 #[derive(Clone, Copy)]

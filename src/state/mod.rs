@@ -27,7 +27,6 @@ mod root;
 mod status;
 #[cfg(test)]
 pub(crate) mod tests;
-pub mod time;
 
 pub use dir::StateDir;
 pub use exit::{Ending, Why};

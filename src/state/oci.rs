@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{Record, Status, Why};
-use crate::cgroup::limits::Limits;
+use crate::cgroup::effective::Limits;
 
 /// What is read of /etc/passwd at most.
 const PASSWD_MAX: u64 = 1 << 20;

@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::process::Process;
-use super::{Ending, Id, time};
+use super::{Ending, Id};
 use crate::cgroup::CgroupRecord;
 use crate::error::{Error, Kind, Result};
 use crate::resctrl::RdtRecord;
+use crate::time;
 
 /// The version of the format that this `rt` writes. A higher one is refused.
 pub const VERSION: u32 = 1;

@@ -1,5 +1,5 @@
 //! The first start of `rt` as it is shipped, before the C library and before anything of the program
-//! is relocated. Where rt starts again from a read-only mount of itself ([`crate::parent::protect`]),
+//! is relocated. Where rt starts again from a read-only mount of itself ([`crate::runtime::protect`]),
 //! all of that would be made to be thrown away: a quarter of the page faults of an `exec`.
 //!
 //! What is not relocated cannot be used: no table of pointers, no panic, no function of another

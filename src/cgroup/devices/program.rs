@@ -18,8 +18,8 @@
 //! kind, become one question, and there is no branch at all: whether a rule is about the device
 //! is a mask of ones or zeros.
 
-use crate::plan::resources::device_rules::ALL;
-use crate::plan::resources::{DeviceKind, DeviceRule};
+use crate::model::device_rules::ALL;
+use crate::model::device_rules::{DeviceKind, DeviceRule};
 use crate::sys::bpf::Insn;
 
 // Operations of linux/bpf_common.h and linux/bpf.h; K is an immediate, X a register.

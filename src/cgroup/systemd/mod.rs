@@ -7,10 +7,10 @@
 //! systemd. Its devices are guarded by our own program, which systemd leaves alone as long as
 //! it has no device rules for the unit.
 
-mod gone;
 mod manager;
+mod stop;
 mod translate;
-pub mod update;
+mod update;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -18,19 +18,23 @@ use nix::errno::Errno;
 use nix::sys::stat::fstat;
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::gone::remove;
 use self::manager::{Failure, Manager};
 use self::translate::{Translation, translate};
+pub use self::update::Told;
 use super::controllers::Controllers;
-use super::setting::{refused, write};
-use super::{CgroupRecord, Directory, Driver, DriverKind, Placement, files, fresh, guard};
+use super::write::{refused, write};
+use super::{
+    Cgroup, CgroupRecord, Directory, Driver, DriverKind, Placement, Updated, attach_devices, files,
+    precheck,
+};
 use crate::dbus::Value;
+use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::{Membership, Tree};
 use crate::host::systemd::Instance;
-use crate::plan::field::Field;
-use crate::plan::resources::unit::Unit;
-use crate::plan::resources::{CgroupPlan, Setting};
+use crate::model::cgroup::Change;
+use crate::model::cgroup::{CgroupPlan, Setting};
+use crate::model::unit::Unit;
 
 /// What is remembered of a unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +60,11 @@ impl Systemd {
     /// `rootless`: a device program that may not be loaded is forgiven.
     pub fn new(instance: Instance, rootless: bool) -> Self {
         Systemd { instance, rootless, record: CgroupRecord::none() }
+    }
+
+    /// For a unit that is there.
+    pub(super) fn of(record: &CgroupRecord, unit: &UnitRecord) -> Self {
+        Systemd { instance: unit.instance, rootless: false, record: record.clone() }
     }
 
     /// Makes the unit, with all properties that this systemd knows; what is left for files.
@@ -121,7 +130,7 @@ impl Systemd {
         }
         let path = unit.cgroup();
         let Ok(leaf) = files::open_cgroup(Tree::open()?.root, &path) else { return Ok(()) };
-        let checked = fresh::demand(&leaf, &path, None, &Field::of("linux.cgroupsPath"));
+        let checked = precheck::demand(&leaf, &path, None, &Field::of("linux.cgroupsPath"));
         if checked.is_err() {
             self.record = CgroupRecord::none();
         }
@@ -156,7 +165,7 @@ impl Systemd {
             });
             written?;
         }
-        guard::devices(leaf.as_fd(), &self.record, &plan.devices, self.rootless)
+        attach_devices::attach(leaf.as_fd(), &self.record, &plan.devices, self.rootless)
     }
 }
 
@@ -222,7 +231,7 @@ impl Driver for Systemd {
         let leaf = self.note(&path)?;
         if let Err(error) = self.fill(&leaf, &settings, plan) {
             // A slice stays when it is empty: nobody else would stop it.
-            if let Err(failed) = super::remove(&self.record) {
+            if let Err(failed) = self.remove() {
                 tracing::warn!("clean up: {failed}");
             }
             return Err(error);
@@ -231,7 +240,7 @@ impl Driver for Systemd {
     }
 
     /// A slice is guarded by `prepare`, a scope by `adopt`.
-    fn guard(&self, _plan: &CgroupPlan, _leaf: BorrowedFd<'_>) -> Result<()> {
+    fn attach_devices(&self, _plan: &CgroupPlan, _leaf: BorrowedFd<'_>) -> Result<()> {
         Ok(())
     }
 
@@ -248,8 +257,22 @@ impl Driver for Systemd {
         }
         let leaf = self.note(path)?;
         // systemd takes a directory that was there before.
-        fresh::demand(&leaf, path, Some(init), &Field::of("linux.cgroupsPath"))?;
+        precheck::demand(&leaf, path, Some(init), &Field::of("linux.cgroupsPath"))?;
         self.fill(&leaf, &settings, plan)
+    }
+
+    fn update<'a>(&'a self, cgroup: &'a Cgroup, change: &Change) -> Result<Updated<'a>> {
+        match &self.record.unit {
+            Some(unit) => update::update(unit, cgroup, change).map(Updated::Unit),
+            None => super::update::apply(cgroup, change).map(Updated::Files),
+        }
+    }
+
+    fn remove(&self) -> Result<()> {
+        match &self.record.unit {
+            Some(unit) => stop::remove(&self.record, unit),
+            None => Ok(()),
+        }
     }
 
     fn record(&self) -> &CgroupRecord {
@@ -260,8 +283,8 @@ impl Driver for Systemd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::resources::CgroupPath;
-    use crate::plan::resources::properties::Property;
+    use crate::model::cgroup::CgroupPath;
+    use crate::model::cgroup::Property;
 
     fn plan(unit: &Unit, annotated: &[(&str, Value)]) -> CgroupPlan {
         let property = |(name, value): &(&str, Value)| Property {

@@ -2,9 +2,10 @@
 //! told: it writes its own idea of these files whenever it is reloaded.
 
 use crate::dbus::Value;
-use crate::plan::ranges;
-use crate::plan::resources::kernel::{self, CpuMax};
-use crate::plan::resources::{Otherwise, Setting};
+use crate::model::cgroup::{Otherwise, Setting};
+use crate::model::kernel_values as kernel;
+use crate::model::kernel_values::CpuMax;
+use crate::model::ranges;
 
 /// Settings in systemd's words.
 #[derive(Debug, Default, PartialEq)]
@@ -183,7 +184,7 @@ fn bit_set(text: &str) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::field::Field;
+    use crate::diag::field::Field;
 
     const NEW: u32 = 260;
 

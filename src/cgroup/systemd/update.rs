@@ -10,25 +10,46 @@ use crate::cgroup::update::{Applied, apply};
 use crate::cgroup::{Cgroup, files};
 use crate::dbus::Value;
 use crate::error::{Doing, Error, Result};
-use crate::plan::resources::update::Change;
-use crate::plan::resources::{Otherwise, Setting, block_io};
+use crate::model::cgroup::Change;
+use crate::model::cgroup::{Otherwise, Setting};
+use crate::model::kernel_values;
 
-/// Changes the limits of a container: all of them, in the kernel and in systemd, or none.
-pub fn update<'a>(
+/// Limits that were changed in the kernel, and of which systemd has been told.
+#[derive(Debug)]
+pub struct Told<'a> {
+    applied: Applied<'a>,
     unit: &'a UnitRecord,
     cgroup: &'a Cgroup,
-    change: &Change,
-) -> Result<Applied<'a>> {
+    settings: Vec<Setting>,
+}
+
+impl Told<'_> {
+    /// Undoes everything, and tells systemd what is in force again.
+    pub fn take_back(self) {
+        self.applied.take_back();
+        if let Err(untold) = tell(self.unit, self.cgroup, &self.settings) {
+            tracing::warn!("systemd cannot be told what is in force again: {}", untold.error);
+        }
+    }
+}
+
+/// Changes the limits of a container: all of them, in the kernel and in systemd, or none.
+pub fn update<'a>(unit: &'a UnitRecord, cgroup: &'a Cgroup, change: &Change) -> Result<Told<'a>> {
     // In the units that systemd can remember.
     let settings = translate(&change.settings, u32::MAX).settings;
     let change = Change { settings, ..change.clone() };
     let applied = apply(cgroup, &change)?;
-    match tell(unit, cgroup, &change.settings) {
-        Ok(()) => Ok(applied.with_unit(unit, change.settings)),
+    let told = tell(unit, cgroup, &change.settings);
+    let changed = Told { applied, unit, cgroup, settings: change.settings };
+    match told {
+        Ok(()) => Ok(changed),
         Err(Untold { error, knows }) => {
             // Who may know of it has to be told what is in force again.
-            let applied = if knows { applied.with_unit(unit, change.settings) } else { applied };
-            applied.take_back();
+            if knows {
+                changed.take_back()
+            } else {
+                changed.applied.take_back()
+            }
             Err(error)
         }
     }
@@ -36,9 +57,9 @@ pub fn update<'a>(
 
 /// systemd could not be told.
 #[derive(Debug)]
-pub struct Untold {
+struct Untold {
     /// Why.
-    pub error: Error,
+    error: Error,
     /// It may have taken the values all the same.
     knows: bool,
 }
@@ -54,7 +75,7 @@ impl Untold {
 }
 
 /// Tells systemd what the kernel has now in the files of these settings.
-pub fn tell(unit: &UnitRecord, cgroup: &Cgroup, settings: &[Setting]) -> Result<(), Untold> {
+fn tell(unit: &UnitRecord, cgroup: &Cgroup, settings: &[Setting]) -> Result<(), Untold> {
     let now = now(cgroup, settings).map_err(Untold::knows_nothing)?;
     let known = properties(&now, u32::MAX);
     if known.is_empty() {
@@ -92,7 +113,7 @@ fn in_other_words(cgroup: &Cgroup, file: &str) -> Result<Otherwise> {
     let weight = weight.and_then(|line| line.trim_start_matches("default ").parse().ok());
     Ok(match weight {
         Some(weight) => {
-            let value = block_io::scaled(weight).to_string();
+            let value = kernel_values::scaled(weight).to_string();
             Otherwise::Write { file: "io.weight".to_owned(), value }
         }
         None => Otherwise::Fail,
@@ -174,7 +195,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::plan::field::Field;
+    use crate::diag::field::Field;
 
     fn setting(file: &str, value: &str, otherwise: Otherwise) -> Setting {
         let (controller, file, value) = ("x".to_owned(), file.to_owned(), value.to_owned());
@@ -199,8 +220,8 @@ mod tests {
         let asked = [setting("io.bfq.weight", "750", io())];
         assert_eq!(told(&[("io.weight", "default 100\n8:0 5\n")], &asked), weight(100));
         let both = [("io.weight", "default 100\n"), ("io.bfq.weight", "default 500\n")];
-        assert_eq!(told(&both, &asked), weight(block_io::scaled(500)));
-        assert_eq!(told(&both[1..], &asked), weight(block_io::scaled(500)));
+        assert_eq!(told(&both, &asked), weight(kernel_values::scaled(500)));
+        assert_eq!(told(&both[1..], &asked), weight(kernel_values::scaled(500)));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! the tree. Engines write both side by side: `rro` with the attributes that a user namespace
 //! keeps locked on the source.
 
+use crate::model::mount::Attributes;
 use crate::plan::options::Word;
 use crate::sys::mount::{MountAttr, attr};
 
@@ -27,25 +28,6 @@ pub enum Subject {
         /// Unless a word says `rw`.
         readonly: bool,
     },
-}
-
-/// For mount_setattr(2).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Attributes {
-    /// For the whole tree.
-    pub tree: MountAttr,
-    /// For its top beside that. It is about no attribute that `tree` is about.
-    pub top: MountAttr,
-    /// What the top loses because others were named and these were not; it keeps them where a
-    /// user namespace locks them.
-    pub unnamed: u64,
-}
-
-impl Attributes {
-    /// Of a file system: whether it becomes read-only.
-    pub fn readonly(&self) -> bool {
-        (self.top.set | self.tree.set) & attr::RDONLY != 0
-    }
 }
 
 /// The attributes that the words of one entry ask for.

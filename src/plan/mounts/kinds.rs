@@ -6,11 +6,12 @@ use std::path::Path;
 
 use oci_spec::runtime::Mount as SpecMount;
 
+use super::Around;
 use super::read::Options;
-use super::{Around, FileSystem, Mount, OldMount, Parameter, What};
-use crate::plan::field::Field;
-use crate::plan::findings::Findings;
-use crate::plan::namespaces::flag;
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
+use crate::model::mount::{FileSystem, Mount, OldMount, Parameter, What};
+use crate::model::namespaces::flag;
 
 /// fsconfig(2) copies at most this much of a value.
 pub const MAX_VALUE: usize = 255;

@@ -2,10 +2,12 @@
 
 use oci_spec::runtime::Mount as SpecMount;
 
-use super::attributes::{self, Attributes, Subject};
-use super::{CONTEXTS, Parameter};
-use crate::plan::field::Field;
-use crate::plan::findings::Findings;
+use super::CONTEXTS;
+use super::attributes::{self, Subject};
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
+use crate::model::mount::Attributes;
+use crate::model::mount::Parameter;
 use crate::plan::options::{self, Word};
 
 /// The options of one mount.

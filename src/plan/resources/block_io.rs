@@ -2,9 +2,11 @@
 
 use oci_spec::runtime::{LinuxBlockIo, LinuxThrottleDevice};
 
-use super::{Otherwise, Settings};
-use crate::plan::field::Field;
-use crate::plan::findings::Findings;
+use super::Settings;
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
+use crate::model::cgroup::Otherwise;
+use crate::model::kernel_values::scaled;
 
 pub(super) fn plan(
     given: &LinuxBlockIo,
@@ -55,11 +57,6 @@ fn weight(
     let value = format!("{device}{}", scaled(weight.into()));
     let otherwise = Otherwise::Write { file: "io.weight".to_owned(), value };
     settings.add_or("io.bfq.weight", format!("{device}{weight}"), otherwise, &at);
-}
-
-/// BFQ has the range of the field, 10 to 1000; io.weight has 1 to 10000.
-pub fn scaled(weight: u64) -> u64 {
-    1 + weight.saturating_sub(10) * 9_999 / 990
 }
 
 fn throttle(

@@ -2,23 +2,9 @@
 
 use std::path::{Component, Path};
 
-use super::unit::Unit;
-use crate::plan::field::Field;
-use crate::plan::findings::Findings;
-
-/// Where a cgroup is, with plain names only: no `.`, no `..`, no empty one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CgroupPath {
-    /// Below the root of the cgroup v2 tree (of our cgroup namespace).
-    Absolute(String),
-    /// Below the parent of our own cgroup. Not below our own: that one holds processes, so
-    /// its sub-cgroups cannot have controllers ("no internal processes", cgroups(7)).
-    Relative(String),
-    /// Not asked for: this name, as if it were relative.
-    Default(String),
-    /// Where systemd puts this unit.
-    Unit(Unit),
-}
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
+use crate::model::cgroup::CgroupPath;
 
 /// Longest path that is tried; the names of a cgroup's files are appended to it.
 const LONGEST: usize = 3_800;

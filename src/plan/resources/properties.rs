@@ -8,19 +8,9 @@
 use std::collections::HashMap;
 
 use crate::dbus::{Value, gvariant};
-use crate::plan::field::Field;
-use crate::plan::findings::Findings;
-
-/// A property of a unit.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Property {
-    /// Its name on D-Bus.
-    pub name: String,
-    /// Its value.
-    pub value: Value,
-    /// Where it was asked for.
-    pub field: Field,
-}
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
+use crate::model::cgroup::Property;
 
 /// What the names of these annotations start with.
 pub const PREFIX: &str = "org.systemd.property.";

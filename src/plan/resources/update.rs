@@ -6,60 +6,13 @@ mod merge;
 
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 
-use super::{DeviceRule, Otherwise, Setting, device_rules, kernel, settings, weight_of_shares};
-use crate::plan::field::Field;
-use crate::plan::findings::Findings;
+use super::{device_rules, settings, weight_of_shares};
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
+use crate::model::cgroup::{Change, Check, CpuNow};
+use crate::model::cgroup::{Otherwise, Setting};
+use crate::model::kernel_values as kernel;
 pub use merge::merge;
-
-/// What is to be changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// In the order in which they are written.
-    pub settings: Vec<Setting>,
-    /// The rules for devices, if they change.
-    pub devices: Option<Vec<DeviceRule>>,
-    /// A limit below what is in use and cannot be reclaimed is refused
-    /// (`memory.checkBeforeUpdate`).
-    pub check: Option<Check>,
-}
-
-impl Change {
-    /// Whether nothing changes.
-    pub fn is_empty(&self) -> bool {
-        self.settings.is_empty() && self.devices.is_none()
-    }
-}
-
-/// What the memory in use is compared with, beside the new limit on memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Check {
-    /// The new limit on memory and swap together, in bytes.
-    pub with_swap: Option<u64>,
-    /// The new limit on swap alone.
-    pub swap: Option<u64>,
-}
-
-/// What the kernel has now, as far as other values depend on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CpuNow {
-    /// Microseconds in each period; -1 is no limit.
-    pub quota: i64,
-    /// Microseconds.
-    pub period: u64,
-    /// Microseconds.
-    pub burst: u64,
-    /// Its weight, unless it is idle.
-    pub weight: Option<u64>,
-    /// The cgroup only gets what nobody else wants.
-    pub idle: bool,
-}
-
-impl Default for CpuNow {
-    /// A new cgroup.
-    fn default() -> Self {
-        CpuNow { quota: -1, period: 100_000, burst: 0, weight: None, idle: false }
-    }
-}
 
 /// Engines write 0 for "not set".
 fn set(value: Option<i64>) -> Option<i64> {

@@ -1,7 +1,7 @@
 //! The program is executed by an interpreter of its own, and compared with the rules.
 
 use super::*;
-use crate::plan::resources::device_rules::{MKNOD, READ, WRITE};
+use crate::model::device_rules::{MKNOD, READ, WRITE};
 
 /// A question to the program.
 #[derive(Clone, Copy)]

@@ -8,8 +8,9 @@ use oci_spec::runtime::{
     LinuxWeightDevice,
 };
 
-use super::{CpuNow, gives_idle, gives_weight, plan, set, weight_of};
-use crate::plan::findings::Findings;
+use super::{gives_idle, gives_weight, plan, set, weight_of};
+use crate::diag::findings::Findings;
+use crate::model::cgroup::CpuNow;
 
 /// cpu.weight of a new cgroup.
 const DEFAULT_WEIGHT: u64 = 100;

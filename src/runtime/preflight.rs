@@ -1,0 +1,158 @@
+//! What the configuration names on the host must be there: asked before anything is
+//! made, so that a wrong path costs nothing and all of them are named at once.
+
+use std::ffi::OsStr;
+use std::fs::{self, Metadata};
+use std::io::{self, ErrorKind::NotFound};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::{hooks, listener};
+use crate::diag::field::Field;
+use crate::diag::findings::Findings;
+use crate::error::errno_text;
+use crate::host::lsm;
+use crate::model::device::{Device, Nodes};
+use crate::model::mount::What;
+use crate::model::namespaces::{Joined, flag, name_of};
+use crate::model::plan::Plan;
+use crate::model::process::Process;
+use crate::plan::notify;
+use crate::sys::{fs as files, mem, ns};
+
+/// Looks at everything; the namespace files, which are opened on the way, and what was found.
+pub fn check(plan: &Plan, process: &Process) -> (Vec<OwnedFd>, Findings) {
+    let mut findings = Findings::default();
+    let root = &plan.rootfs.path;
+    let joined = plan.namespaces.has(flag::MOUNT) && !plan.namespaces.is_new(flag::MOUNT);
+    match fs::metadata(root) {
+        // It is looked for in the namespace that is joined.
+        _ if joined => {}
+        // It is missing in the configuration, which was said.
+        _ if root.as_os_str().is_empty() => {}
+        Ok(metadata) if metadata.is_dir() => {}
+        found => {
+            let mut reason = not_a_directory(found);
+            if reason.ends_with("(ENOENT)") {
+                reason += "; put a root file system there";
+            }
+            findings.refuse_value(&Field::of("root.path"), root, reason);
+        }
+    }
+    for mount in &plan.mounts {
+        if let What::Bind { source, .. } = &mount.what {
+            let path = Path::new(OsStr::from_bytes(source.to_bytes()));
+            // An earlier entry may mount what this one copies out of the root.
+            let made_later = |error: &io::Error| path.starts_with(root) && error.kind() == NotFound;
+            // The socket of the service manager was looked at already.
+            if let Err(error) = fs::metadata(path)
+                && !made_later(&error)
+                && mount.field != Field::of(notify::VARIABLE)
+            {
+                findings.refuse_value(&mount.field.key("source"), path, text(&error));
+            }
+        }
+    }
+    if plan.nodes == Nodes::OfHost {
+        plan.devices.iter().for_each(|device| bound_as_it_is(device, &mut findings));
+    }
+    findings.violations.extend(hooks::check_files(&plan.hooks));
+    if let Some(path) = plan.seccomp.as_ref().and_then(|filter| filter.listener_path.as_ref()) {
+        agent(path, &mut findings);
+    }
+    security_modules(plan, process, &mut findings);
+    let namespaces = plan.namespaces.joined.iter();
+    let files = namespaces.filter_map(|joined| open_namespace(joined, &mut findings)).collect();
+    (files, findings)
+}
+
+/// A node that can only be bound has the mode and owner that it has.
+fn bound_as_it_is(device: &Device, findings: &mut Findings) {
+    let path = Path::new(OsStr::from_bytes(device.host_path.to_bytes()));
+    // What is not there, or is another device, the child says.
+    let Ok(there) = fs::metadata(path) else { return };
+    let named = [
+        ("fileMode", device.file_mode, there.mode() & 0o7777),
+        ("uid", device.uid, there.uid()),
+        ("gid", device.gid, there.gid()),
+    ];
+    for (key, asked, has) in named {
+        if let Some(asked) = asked.filter(|asked| *asked != has && !device.is_fifo()) {
+            let show = |value: u32| match key {
+                "fileMode" => format!("{value} (octal {value:o})"),
+                _ => value.to_string(),
+            };
+            let reason = format!(
+                "only root of the machine can make a node; that of the host, which is bound \
+                 instead, has {}",
+                show(has)
+            );
+            findings.refuse_value(&device.field.key(key), show(asked), reason);
+        }
+    }
+}
+
+/// One connection is one container, so it is only looked at.
+fn agent(path: &Path, findings: &mut Findings) {
+    let why = match fs::metadata(path) {
+        Ok(_) if path.is_relative() => "must be absolute".to_owned(),
+        Ok(metadata) if metadata.file_type().is_socket() => return,
+        Ok(_) => "not a socket".to_owned(),
+        Err(error) => text(&error),
+    };
+    let field = Field::of("linux.seccomp.listenerPath");
+    findings.refuse_value(&field, path, format!("{}: {why}", listener::NO_AGENT));
+}
+
+/// A restriction that was asked for is applied, or nothing starts.
+fn security_modules(plan: &Plan, process: &Process, findings: &mut Findings) {
+    if process.apparmor.is_some() && !lsm::apparmor() {
+        findings.refuse(&Field::of("process.apparmorProfile"), "AppArmor is not enabled here");
+    }
+    for (field, given) in [
+        ("process.selinuxLabel", process.selinux.is_some()),
+        ("linux.mountLabel", plan.mount_label.is_some()),
+    ] {
+        if given && !lsm::selinux() {
+            findings.refuse(&Field::of(field), "SELinux is not enabled here");
+        }
+    }
+}
+
+fn not_a_directory(found: io::Result<Metadata>) -> String {
+    found.map_or_else(|error| text(&error), |_| errno_text(Errno::ENOTDIR))
+}
+
+fn text(error: &io::Error) -> String {
+    errno_text(Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+}
+
+/// Opened as a path first: a FIFO or a device must not be touched.
+pub(super) fn open_namespace(joined: &Joined, findings: &mut Findings) -> Option<OwnedFd> {
+    let path = findings.c_string(&joined.field, joined.path.as_os_str().as_bytes());
+    let open = |flags: i32| files::openat(libc::AT_FDCWD, &path, flags, 0).map(mem::own);
+    let opened = open(libc::O_PATH).and_then(|probe| {
+        if files::fs_magic(probe.as_raw_fd())? != files::magic::NSFS {
+            return Err(Errno::EINVAL);
+        }
+        let file = open(libc::O_RDONLY)?;
+        let kind = ns::ns_type(file.as_raw_fd())?;
+        if kind == joined.flag { Ok(file) } else { Err(Errno::EINVAL) }
+    });
+    match opened {
+        Ok(file) => Some(file),
+        Err(Errno::EINVAL) => {
+            let reason = format!("not a {} namespace", name_of(joined.flag));
+            findings.refuse_value(&joined.field, &joined.path, reason);
+            None
+        }
+        Err(errno) => {
+            findings.refuse_value(&joined.field, &joined.path, errno_text(errno));
+            None
+        }
+    }
+}

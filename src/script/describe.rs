@@ -1,0 +1,222 @@
+//! Steps in words, and the fields behind them: what the user reads when one fails. Parent
+//! only.
+
+use std::ffi::CStr;
+
+use crate::diag::field::Field;
+use crate::model::mount::{Mount, Parameter, What};
+use crate::model::namespaces::{flag, name_of};
+use crate::script::call::Call;
+use crate::script::op::Op;
+use crate::script::{Script, Step};
+
+impl Op {
+    /// The stable short name, for the structured log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::WriteProc { .. } => "write-proc",
+            Op::AwaitCgroup => "cgroup",
+            Op::AwaitMaps => "id-mappings",
+            Op::BecomeRoot { .. } => "become-root",
+            Op::Dumpable(_) => "dumpable",
+            Op::Join { .. } | Op::JoinPid { .. } => "join-namespace",
+            Op::Unshare(_) => "unshare",
+            Op::Fork { .. } | Op::EnterPidNamespace { .. } => "fork",
+            Op::ForgetArguments => "forget-arguments",
+            Op::Appear => "appear",
+            Op::NewSession { .. } => "session",
+            Op::SessionKeyring(_) => "keyring",
+            Op::LoopbackUp => "loopback",
+            Op::AwaitNetDevices => "net-devices",
+            Op::Hostname(_) => "hostname",
+            Op::Domainname(_) => "domainname",
+            Op::Umask(_) => "umask",
+            Op::TreePropagation(_) | Op::RootPropagation { .. } => "propagation",
+            Op::BindRoot { .. } | Op::TreeNamespace { .. } => "bind-root",
+            Op::EnterRoot(_) | Op::EnterOpenRoot(_) => "enter-root",
+            Op::Mount { .. } | Op::OpenTree { .. } => "mount",
+            Op::BorrowNodes { .. } | Op::Devices { .. } | Op::ReturnNodes => "devices",
+            Op::DeviceLinks => "device-links",
+            Op::Console { .. } => "console",
+            Op::MakeCwd(_) | Op::Cwd { .. } => "cwd",
+            Op::AwaitHooks => "hooks",
+            Op::LateReadonly { .. } | Op::ReadonlyPath(_) | Op::ReadonlyRoot => "read-only",
+            Op::MaskPath { .. } | Op::OpenNull => "mask",
+            Op::Pivot { .. } => "pivot-root",
+            Op::Chroot { .. } => "chroot",
+            Op::AllCpus | Op::Cpus(_) => "cpu-affinity",
+            Op::MemoryPolicy { .. } => "memory-policy",
+            Op::IoPriority(_) => "io-priority",
+            Op::Scheduler(_) => "scheduler",
+            Op::Personality(_) => "personality",
+            Op::Rlimit { .. } | Op::WidenLimit { .. } => "rlimit",
+            Op::OwnNull | Op::OwnStdio { .. } => "stdio",
+            Op::BoundingSet(_) | Op::Effective(_) | Op::Capabilities { .. } => "capabilities",
+            Op::User { .. } => "user",
+            Op::Home { .. } => "home",
+            Op::FindProgram { .. } => "find-program",
+            Op::Ready => "ready",
+            Op::Gate(_) => "gate",
+            Op::NoNewPrivileges => "no-new-privileges",
+            Op::Seccomp { .. } => "seccomp",
+            Op::ResetSignals => "signals",
+            Op::CloseOthers { .. } | Op::CloseFrom(_) | Op::CloseRoot => "close-fds",
+        }
+    }
+
+    /// The whole of it, as it stands in an error message.
+    pub fn describe(&self) -> String {
+        match self {
+            Op::WriteProc { path, value } => {
+                let value = String::from_utf8_lossy(value);
+                format!("write {:?} to /proc/{}", value.trim_end(), shown(path))
+            }
+            Op::AwaitCgroup => "wait for the cgroup".to_owned(),
+            Op::AwaitMaps => "wait for the id mappings".to_owned(),
+            Op::BecomeRoot { .. } => "become root of the user namespace".to_owned(),
+            Op::Dumpable(on) => format!("set dumpable to {}", u8::from(*on)),
+            Op::Join { flags, .. } => format!("join namespaces: {}", kinds(*flags)),
+            Op::JoinPid { .. } => format!("join namespaces: {}", kinds(flag::PID)),
+            Op::Unshare(flags) => format!("make namespaces: {}", kinds(*flags)),
+            Op::Fork { namespaces: 0 } => "fork".to_owned(),
+            Op::Fork { namespaces } => format!("make namespaces: {}", kinds(*namespaces)),
+            Op::ForgetArguments => "overwrite the arguments of the runtime".to_owned(),
+            Op::Appear => "wait until the binary of the runtime is out of reach".to_owned(),
+            Op::EnterPidNamespace { .. } => "enter the pid namespace".to_owned(),
+            Op::NewSession { .. } => "start a session".to_owned(),
+            Op::SessionKeyring(name) => format!("join the session keyring {}", shown(name)),
+            Op::LoopbackUp => "bring the loopback interface up".to_owned(),
+            Op::AwaitNetDevices => "wait for the network devices".to_owned(),
+            Op::Hostname(name) => format!("set the host name to {}", shown(name)),
+            Op::Domainname(name) => format!("set the domain name to {}", shown(name)),
+            Op::Umask(mask) => format!("set the umask to {mask:03o}"),
+            Op::TreePropagation(_) => "set the propagation of the host's mounts".to_owned(),
+            Op::BindRoot { path, .. } => format!("bind the root {}", shown(path)),
+            Op::EnterOpenRoot(_) => "enter the container's root".to_owned(),
+            Op::EnterRoot(path) => format!("change the root to {}", shown(path)),
+            Op::OpenTree { source, .. } => format!("mount {}", shown(source)),
+            Op::OpenNull => "open /dev/null".to_owned(),
+            Op::TreeNamespace { path, .. } => {
+                format!("make a mount namespace of the root {}", shown(path))
+            }
+            Op::CloseRoot => "close the root".to_owned(),
+            Op::Mount { mount, .. } => match mount.what {
+                What::Remount { .. } => format!("remount {}", mount.shown_target()),
+                _ => format!("mount {} on {}", mount.shown_source(), mount.shown_target()),
+            },
+            Op::Devices { directory, .. } => format!("make devices in /{}", shown(directory)),
+            Op::BorrowNodes { .. } => "attach the device nodes of the runtime".to_owned(),
+            Op::ReturnNodes => "unmount the device nodes of the runtime".to_owned(),
+            Op::DeviceLinks => "make links in /dev".to_owned(),
+            Op::Console { .. } => "make the terminal".to_owned(),
+            Op::MakeCwd(path) => format!("make the working directory /{}", shown(path)),
+            Op::AwaitHooks => "wait for hooks".to_owned(),
+            Op::LateReadonly { path, .. } => {
+                format!("make the mount on /{} read-only", shown(path))
+            }
+            Op::ReadonlyPath(guarded) => format!("make /{} read-only", shown(&guarded.path)),
+            Op::MaskPath { path, .. } => format!("mask /{}", shown(&path.path)),
+            Op::ReadonlyRoot => "make the root read-only".to_owned(),
+            Op::Pivot { .. } => "pivot_root".to_owned(),
+            Op::Chroot { .. } => "move the root over the host's".to_owned(),
+            Op::RootPropagation { .. } => "set the propagation of the root".to_owned(),
+            Op::AllCpus => "reset the CPU affinity".to_owned(),
+            Op::Cpus(_) => "set the CPU affinity".to_owned(),
+            Op::MemoryPolicy { .. } => "set the memory policy".to_owned(),
+            Op::IoPriority(_) => "set the I/O priority".to_owned(),
+            Op::Scheduler(_) => "set the scheduler".to_owned(),
+            Op::Personality(_) => "set the personality".to_owned(),
+            // Engines and people know this sentence.
+            Op::Cwd { path, .. } => {
+                format!("chdir to cwd ({:?}) set in config.json failed", shown(path))
+            }
+            Op::Rlimit { name, soft, hard, .. } => {
+                format!("set {name} to {soft} (hard {hard})")
+            }
+            Op::WidenLimit { hard, .. } => format!("raise the limit on processes to {hard}"),
+            Op::OwnNull => "replace stdio that is the host's /dev/null".to_owned(),
+            Op::OwnStdio { uid } => format!("give stdio to user {uid}"),
+            Op::BoundingSet(_) => "reduce the bounding set".to_owned(),
+            Op::User { uid, gid, groups } => {
+                let groups = groups.as_ref().map_or(0, Vec::len);
+                format!("switch to uid {uid}, gid {gid}, {groups} supplementary groups")
+            }
+            Op::Home { uid } => format!("find the home of user {uid}"),
+            Op::Effective(_) => "raise the effective capabilities".to_owned(),
+            Op::FindProgram { .. } => "find the program".to_owned(),
+            Op::Ready => "report to the runtime".to_owned(),
+            Op::Gate(_) => "wait for start".to_owned(),
+            Op::Capabilities { .. } => "set the capabilities".to_owned(),
+            Op::NoNewPrivileges => "set no_new_privs".to_owned(),
+            Op::Seccomp { program, .. } => {
+                format!("load the seccomp filter of {} instructions", program.len())
+            }
+            Op::ResetSignals => "reset the signals".to_owned(),
+            Op::CloseOthers { .. } => "close what the runtime had open".to_owned(),
+            Op::CloseFrom(first) => format!("close descriptors from {first} on"),
+        }
+    }
+}
+
+impl Script {
+    /// What the step at `index` does, in words; past the last one, the program starts.
+    pub fn describe(&self, index: usize) -> String {
+        self.steps.get(index).map_or_else(|| "start the program".to_owned(), |s| s.op.describe())
+    }
+
+    /// The step at `index`.
+    pub fn op(&self, index: usize) -> Option<&Op> {
+        self.steps.get(index).map(|step| &step.op)
+    }
+
+    /// The short name of the step at `index`, for the structured log.
+    pub fn name(&self, index: usize) -> &'static str {
+        self.steps.get(index).map_or("exec", |step| step.op.name())
+    }
+
+    /// The field that asked for the step at `index`, or for the part of it that `call`
+    /// was about.
+    pub fn field(&self, index: usize, call: Call, part: usize) -> Field {
+        match self.steps.get(index) {
+            Some(Step { op: Op::Mount { mount, .. }, .. }) => mount_field(mount, call, part),
+            Some(Step { op: Op::Devices { nodes, .. }, field }) => {
+                nodes.get(part).map_or(field.clone(), |node| node.field.clone())
+            }
+            Some(step) => step.field.clone(),
+            None => Field::of("process.args"),
+        }
+    }
+}
+
+/// Which part of an entry of `mounts` a call was about.
+fn mount_field(mount: &Mount, call: Call, part: usize) -> Field {
+    match call {
+        Call::FsOpen => mount.field.key("type"),
+        Call::FsConfig => match &mount.what {
+            What::FileSystem(made) => parameter_field(mount, &made.parameters, part),
+            What::Remount { parameters: Some(list) } => parameter_field(mount, list, part),
+            _ => mount.field.clone(),
+        },
+        Call::OpenSource => mount.field.key("source"),
+        Call::OpenTarget
+        | Call::MakeDirectory
+        | Call::MakeFile
+        | Call::NotOnProc
+        | Call::NotProc
+        | Call::WrongKind => mount.field.key("destination"),
+        _ => mount.field.clone(),
+    }
+}
+
+fn parameter_field(mount: &Mount, parameters: &[Parameter], part: usize) -> Field {
+    parameters.get(part).map_or_else(|| mount.field.clone(), |known| known.field.clone())
+}
+
+fn shown(text: &CStr) -> String {
+    text.to_string_lossy().into_owned()
+}
+
+fn kinds(flags: u64) -> String {
+    let all = (0..64).map(|bit| 1u64 << bit).filter(|flag| flags & flag != 0);
+    all.map(name_of).collect::<Vec<_>>().join(", ")
+}

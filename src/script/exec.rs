@@ -1,0 +1,74 @@
+//! The steps of a process that joins a container.
+
+use std::ffi::CString;
+
+use super::Script;
+use super::op::Op;
+use super::rights::{Birth, Cpus, Last, appear, privileges};
+use super::steps::{Steps, console, finish, keyring_label, labels, oom_score_adj};
+use crate::model::limits::Affinity;
+use crate::model::namespaces::flag;
+use crate::model::plan::Plan;
+use crate::model::process::Process;
+use crate::sys::RawFd;
+
+/// What the parent has opened and decided for a process that joins a container.
+#[derive(Debug)]
+pub struct ExecSetup {
+    /// pidfd of the container's first process.
+    pub init: RawFd,
+    /// The container's root, where it is not that of a mount namespace.
+    pub root: Option<RawFd>,
+    /// `CLONE_NEW*` of the namespaces that the container has to itself.
+    pub namespaces: u64,
+    /// setgroups(2) is allowed in the container's user namespace, and wanted.
+    pub setgroups: bool,
+    /// Session keyring to join.
+    pub keyring: Option<CString>,
+    /// Descriptors below this number are the program's.
+    pub keep_below: u32,
+}
+
+/// The steps of a process that joins a container.
+pub fn exec(plan: &Plan, process: &Process, setup: &ExecSetup) -> Script {
+    let mut steps = Steps::default();
+    steps.push(Op::ForgetArguments);
+    // Memory and descriptors are those of the runtime (CVE-2016-9962).
+    steps.push(Op::Dumpable(false));
+    oom_score_adj(&mut steps, process);
+    steps.0.extend(labels(process));
+    if setup.keyring.is_some() {
+        keyring_label(&mut steps, process);
+    }
+    let keep = [setup.init, setup.root.unwrap_or(-1)];
+    steps.push(Op::CloseOthers { from: setup.keep_below, keep });
+    steps.push(Op::Join { fd: setup.init, flags: setup.namespaces });
+    if let Some(root) = setup.root {
+        steps.push(Op::EnterOpenRoot(root));
+    }
+    if setup.namespaces & flag::USER != 0 {
+        steps.push(Op::BecomeRoot { uid: 0, gid: 0 });
+        // The kernel decides anew at a change of user.
+        steps.push(Op::Dumpable(false));
+    }
+    if let Some(name) = &setup.keyring {
+        steps.push(Op::SessionKeyring(name.clone()));
+    }
+    console(&mut steps, process, false);
+    if !process.terminal {
+        steps.push(Op::OwnNull);
+    }
+    let (setgroups, keep_below) = (setup.setgroups, setup.keep_below);
+    // config.md, "execCPUAffinity": without a final affinity that of the runtime stays.
+    let cpus = match &process.limits.affinity {
+        Affinity { last: Some(mask), .. } => Cpus::These(mask.clone()),
+        Affinity { initial: Some(_), .. } => Cpus::Inherited,
+        _ => Cpus::All,
+    };
+    let joins_pid = setup.namespaces & flag::PID != 0;
+    let birth = joins_pid.then_some(Birth { copy: false });
+    let last = Last { setgroups, gate: None, keep_below, unprivileged: false, cpus, birth };
+    privileges(&mut steps, plan, process, &last);
+    appear(&mut steps, plan, process, &last);
+    finish(steps, plan, process, true)
+}

@@ -1,0 +1,58 @@
+//! What the child is given: every step up to execve(2), with all memory allocated.
+//!
+//! ```text
+//! op           everything that the child can do
+//! describe     what an operation is called, in words
+//! init, exec   the steps of a first process, and of one that joins a container
+//! mounts       the part of them in the container's mount namespace
+//! rights       the order in which rights are given up
+//! ```
+//!
+//! Making a script is the only place that allocates for the child.
+
+pub mod after_filter;
+pub mod call;
+mod describe;
+pub mod exec;
+mod holders;
+mod host_tree;
+pub mod init;
+pub mod kept;
+mod mounts;
+pub mod op;
+mod rights;
+mod steps;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::CString;
+
+use self::op::Op;
+use crate::diag::field::Field;
+use crate::sys::page::CArray;
+
+/// One step, and the field that asked for it.
+#[derive(Debug)]
+pub struct Step {
+    /// What is done.
+    pub op: Op,
+    /// Because of what.
+    pub field: Field,
+}
+
+/// Everything that the child does, up to execve(2).
+#[derive(Debug)]
+pub struct Script {
+    /// For a process that joins a container, and not for its first one.
+    pub joins: bool,
+    /// In the order of execution.
+    pub steps: Vec<Step>,
+    /// Paths at which the program may be.
+    pub candidates: Vec<CString>,
+    /// Its arguments.
+    pub argv: CArray,
+    /// Its environment.
+    pub envp: CArray,
+    /// The seccomp filter lets it look at a program that cannot be executed, or at least live on.
+    pub may_look: bool,
+}

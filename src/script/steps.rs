@@ -1,0 +1,85 @@
+//! What every script is made of: steps with the fields that ask for them.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+
+use super::op::Op;
+use super::{Script, Step};
+use crate::diag::field::Field;
+use crate::model::plan::Plan;
+use crate::model::process::Process;
+use crate::seccomp::Filter;
+use crate::sys::RawFd;
+use crate::sys::page::CArray;
+
+#[derive(Default)]
+pub(super) struct Steps(pub(super) Vec<Step>);
+
+impl Steps {
+    pub(super) fn push(&mut self, op: Op) {
+        self.for_field(op, &Field::root());
+    }
+
+    pub(super) fn at(&mut self, op: Op, field: &'static str) {
+        self.for_field(op, &Field::of(field));
+    }
+
+    pub(super) fn for_field(&mut self, op: Op, field: &Field) {
+        self.0.push(Step { op, field: field.clone() });
+    }
+}
+
+pub(super) fn close_others(steps: &mut Steps, from: u32, keep: Option<RawFd>) {
+    steps.push(Op::CloseOthers { from, keep: [keep.unwrap_or(-1), -1] });
+}
+
+pub(super) fn finish(steps: Steps, plan: &Plan, process: &Process, joins: bool) -> Script {
+    Script {
+        joins,
+        may_look: plan.seccomp.as_ref().is_none_or(Filter::lets_look_at_files),
+        steps: steps.0,
+        candidates: process.candidates.clone(),
+        argv: CArray::new(process.args.clone()),
+        envp: CArray::new(process.env.clone()),
+    }
+}
+
+/// First of all: the file belongs to the caller only until the process changes its ids.
+pub(super) fn oom_score_adj(steps: &mut Steps, process: &Process) {
+    if let Some(score) = process.limits.oom_score_adj {
+        let path = c"self/oom_score_adj".to_owned();
+        let value = score.to_string().into_bytes();
+        steps.at(Op::WriteProc { path, value }, "process.oomScoreAdj");
+    }
+}
+
+/// Both modules change the label at the next execve(2), whatever lies in between.
+pub(super) fn labels(process: &Process) -> Vec<Step> {
+    let mut steps = Steps::default();
+    for label in process.labels() {
+        let (path, value) = (label.file.to_owned(), label.value);
+        steps.at(Op::WriteProc { path, value }, label.field);
+    }
+    steps.0
+}
+
+/// Keys that the process makes belong to the container as it does; execve(2) ends this.
+pub(super) fn keyring_label(steps: &mut Steps, process: &Process) {
+    if let Some(label) = &process.selinux {
+        let path = c"self/attr/keycreate".to_owned();
+        let value = label.clone().into_bytes();
+        steps.at(Op::WriteProc { path, value }, "process.selinuxLabel");
+    }
+}
+
+pub(super) fn console(steps: &mut Steps, process: &Process, mount: bool) {
+    if process.terminal {
+        let (size, uid) = (process.console_size, process.creds.uid);
+        steps.at(Op::Console { size, uid, mount }, "process.terminal");
+    }
+}
+
+/// The reader of the configuration lets no NUL through.
+pub(super) fn c_path(path: &std::path::Path) -> CString {
+    CString::new(path.as_os_str().as_bytes()).unwrap_or_default()
+}
