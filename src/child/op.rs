@@ -14,8 +14,8 @@ use ::std::vec::Vec;
 
 use super::report::Failure;
 use super::{
-    Kept, Place, Script, console, creds, devices, finish, gate, guard, listener, mounts, null,
-    process, root,
+    Kept, Place, Script, console, creds, devices, finish, gate, guard, label, listener, mounts,
+    null, process, root,
 };
 use crate::plan::creds::Caps;
 use crate::plan::devices::{Device, Nodes};
@@ -40,6 +40,13 @@ pub enum Op {
     /// Writes a file of the host's procfs that is about this very process or about its
     /// namespaces.
     WriteProc {
+        /// Relative to the procfs.
+        path: CString,
+        /// What is written, in one call.
+        value: Vec<u8>,
+    },
+    /// Sets a security label of this process by a file of `self/attr`, and reads it back.
+    WriteLabel {
         /// Relative to the procfs.
         path: CString,
         /// What is written, in one call.
@@ -347,6 +354,7 @@ impl Op {
     pub(super) fn run(&self, at: &mut Place, script: &Script) -> Result<(), Failure> {
         match self {
             Op::WriteProc { path, value } => process::write_proc(at.proc, path, value),
+            Op::WriteLabel { path, value } => label::set(at.proc, path, value),
             Op::AwaitCgroup => at.ask(Kind::Cgroup, 0).map(|_| ()),
             Op::AwaitMaps => at.ask(Kind::Maps, 0).map(|_| ()),
             Op::BecomeRoot { uid, gid } => creds::become_root(*uid, *gid),
