@@ -11,10 +11,13 @@
 use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -44,16 +47,10 @@ pub fn start(global: &Global) -> Result<()> {
         None => None,
         Some(path) => {
             let doing = || format!("open the log {}", path.display());
-            // A FIFO that nobody reads is an error and not a reason to wait.
-            let file = OpenOptions::new()
-                .append(true)
-                .create(true)
-                .mode(0o644)
-                .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-                .open(path)
-                .doing(doing)?;
-            fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND)).doing(doing)?;
-            Some(file)
+            Some(open(path).doing(doing).map_err(|error| match error.errno_of() {
+                Some(Errno::ELOOP) => error.hint("a link is not followed: name the file itself"),
+                _ => error,
+            })?)
         }
     };
     let (level, hold) = level(global);
@@ -64,6 +61,36 @@ pub fn start(global: &Global) -> Result<()> {
         let _ = tracing::subscriber::set_global_default(Events);
     }
     Ok(())
+}
+
+/// A link at the end of the path is not followed: in a directory that others write to, it is how
+/// they would have us write to a file of theirs to choose (CVE-2025-0750).
+fn open(path: &Path) -> std::io::Result<File> {
+    let open = |links: i32| {
+        // A FIFO that nobody reads is an error and not a reason to wait.
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY | links;
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(0o644).custom_flags(flags).open(path)
+    };
+    let file = match open(libc::O_NOFOLLOW) {
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) && is_own_descriptor(path) => {
+            open(0)?
+        }
+        other => other?,
+    };
+    // A pipe that is full must not keep us waiting either.
+    if file.metadata()?.is_file() {
+        fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+    }
+    Ok(file)
+}
+
+/// `/dev/stderr` and `/dev/fd/2` are links to what the caller has opened.
+fn is_own_descriptor(path: &Path) -> bool {
+    let link = path.read_link().unwrap_or_default();
+    let named = if link.starts_with("/proc/self/fd") { &link } else { path };
+    let directory = named.parent().and_then(|parent| parent.canonicalize().ok());
+    directory.is_some() && directory == Path::new("/proc/self/fd").canonicalize().ok()
 }
 
 /// From which level on events are taken, and whether warnings wait for the end.
@@ -130,7 +157,8 @@ impl Log {
         };
         match &self.file {
             // There is no better place to complain that the log cannot be written.
-            Some(file) => drop((&*file).write_all(line.as_bytes())),
+            Some(file) if is_taken(file) => drop((&*file).write_all(line.as_bytes())),
+            Some(_) => {}
             None => to_stderr(&line),
         }
     }
@@ -139,17 +167,22 @@ impl Log {
 /// What nobody reads for so long is not waited for.
 const PATIENCE_MS: i32 = 2000;
 
-/// A pipe may be full, or a terminal stopped, and others have it open: it is not for us to make it
-/// non-blocking. What poll(2) calls writable takes a line.
 fn to_stderr(line: &str) {
-    static GIVEN_UP: AtomicBool = AtomicBool::new(false);
-    let mut stderr = [io::interest(libc::STDERR_FILENO, libc::POLLOUT)];
-    let patience = if GIVEN_UP.load(Relaxed) { 0 } else { PATIENCE_MS };
-    let ready = io::poll(&mut stderr, patience).is_ok_and(|count| count > 0);
-    GIVEN_UP.store(!ready, Relaxed);
-    if ready {
-        drop(std::io::stderr().write_all(line.as_bytes()));
+    let mut stderr = std::io::stderr();
+    if is_taken(&stderr) {
+        drop(stderr.write_all(line.as_bytes()));
     }
+}
+
+/// A pipe may be full, or a terminal stopped, and others have stderr open: it is not for us to make
+/// that non-blocking. What poll(2) calls writable takes a line.
+fn is_taken(to: &impl AsRawFd) -> bool {
+    static GIVEN_UP: AtomicBool = AtomicBool::new(false);
+    let mut to = [io::interest(to.as_raw_fd(), libc::POLLOUT)];
+    let patience = if GIVEN_UP.load(Relaxed) { 0 } else { PATIENCE_MS };
+    let ready = io::poll(&mut to, patience).is_ok_and(|count| count > 0);
+    GIVEN_UP.store(!ready, Relaxed);
+    ready
 }
 
 /// One line to be.

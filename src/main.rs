@@ -9,6 +9,9 @@ use rt::sys::alloc::OneThread;
 static ALLOCATOR: OneThread = OneThread::new();
 
 fn main() -> ExitCode {
+    if let Err(error) = rt::runtime::protect::refuse_setuid() {
+        return rt::cmd::refuse_all(&error);
+    }
     rt::runtime::protect::early();
     rt::sys::signal::own();
     match rt::cli::parse(std::env::args_os()) {

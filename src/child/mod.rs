@@ -34,6 +34,7 @@ mod diagnose;
 mod finish;
 mod gate;
 mod guard;
+pub(crate) mod label;
 mod listener;
 mod mounts;
 mod null;

@@ -9,7 +9,8 @@ use ::core::sync::atomic::Ordering;
 
 use super::report::Failure;
 use super::{
-    Place, console, creds, devices, finish, gate, guard, listener, mounts, null, process, root,
+    Place, console, creds, devices, finish, gate, guard, label, listener, mounts, null, process,
+    root,
 };
 use crate::script::Script;
 use crate::script::op::Op;
@@ -21,6 +22,7 @@ impl Op {
     pub(super) fn run(&self, at: &mut Place, script: &Script) -> Result<(), Failure> {
         match self {
             Op::WriteProc { path, value } => process::write_proc(at.proc, path, value),
+            Op::WriteLabel { path, value } => label::set(at.proc, path, value),
             Op::AwaitCgroup => at.ask(Kind::Cgroup, 0).map(|_| ()),
             Op::AwaitMaps => at.ask(Kind::Maps, 0).map(|_| ()),
             Op::BecomeRoot { uid, gid } => creds::become_root(*uid, *gid),

@@ -61,6 +61,13 @@ pub fn refuse(refused: &Refused) -> ExitCode {
     ExitCode::from(refused.code)
 }
 
+/// Says why nothing is done for this caller, whatever was typed. No log is opened: its path is the
+/// caller's choice.
+pub fn refuse_all(error: &Error) -> ExitCode {
+    log::report(error);
+    ExitCode::FAILURE
+}
+
 fn dispatch(global: &Global, verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Create(args) => return create::create(global, &args),

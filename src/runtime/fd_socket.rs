@@ -99,11 +99,22 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Connects. A relative path counts from the current directory, and one longer than
-    /// the 107 bytes of unix(7) is as good as any other.
+    /// Connects to what the command line names. A link at the end of the path is not followed: in
+    /// a directory that others write to, it would lead to a socket of their choice.
     pub fn connect(path: &Path) -> Result<Self> {
+        Socket::connect_to(path, libc::O_NOFOLLOW)
+    }
+
+    /// Connects to what the configuration names, wherever that leads.
+    pub fn connect_through_links(path: &Path) -> Result<Self> {
+        Socket::connect_to(path, 0)
+    }
+
+    /// A relative path counts from the current directory, and one longer than the 107 bytes of
+    /// unix(7) is as good as any other.
+    fn connect_to(path: &Path, links: i32) -> Result<Self> {
         let what = || format!("connect to the socket {}", path.display());
-        let target = open(path)?;
+        let target = open(path, links)?;
         let kind = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket = socket(AddressFamily::Unix, SockType::Stream, kind, None).doing(what)?;
         let link = format!("/proc/self/fd/{}", target.as_raw_fd());
@@ -156,13 +167,17 @@ impl Socket {
 }
 
 /// The socket itself, so that its name may be of any length.
-fn open(path: &Path) -> Result<OwnedFd> {
+fn open(path: &Path, links: i32) -> Result<OwnedFd> {
     let what = || format!("open the socket {}", path.display());
     let c_path = std::ffi::CString::new(path.as_os_str().as_bytes())
         .map_err(|_| Errno::EINVAL)
         .doing(what)?;
-    let target = fs::openat(libc::AT_FDCWD, &c_path, libc::O_PATH, 0).map(mem::own).doing(what)?;
+    let target = fs::openat(libc::AT_FDCWD, &c_path, libc::O_PATH | links, 0);
+    let target = target.map(mem::own).doing(what)?;
     let mode = fs::fstat(target.as_raw_fd()).doing(what)?.st_mode;
+    if mode & libc::S_IFMT == libc::S_IFLNK {
+        return Err(Error::new(what()).detail("it is a symbolic link: name the socket itself"));
+    }
     if mode & libc::S_IFMT != libc::S_IFSOCK {
         return Err(Error::new(what()).detail("it is not a socket"));
     }

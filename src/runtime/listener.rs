@@ -82,7 +82,7 @@ pub fn hand_over(
     };
     let text = serde_json::to_vec(&state)
         .map_err(|error| Error::new("write JSON").detail(error.to_string()))?;
-    let socket = Socket::connect(&agent.path).map_err(|error| error.within(NO_AGENT));
+    let socket = Socket::connect_through_links(&agent.path).map_err(|error| error.within(NO_AGENT));
     let sent = socket.and_then(|socket| socket.send(listener.as_fd(), &text));
     sent.map_err(|error| error.field(&field))?;
     process.page.taken.store(1, Ordering::Release);

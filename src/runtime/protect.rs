@@ -28,6 +28,17 @@ static PROTECTED: AtomicBool = AtomicBool::new(false);
 /// there is time.
 static MOUNT: AtomicI32 = AtomicI32::new(-1);
 
+/// CVE-2020-5291: nothing of `rt` is written for a caller that it must not trust. No verb is: even
+/// the path of the log would be opened with the rights of another.
+pub fn refuse_setuid() -> Result<()> {
+    if mem::is_setuid() {
+        let hint = "take the mode or the capabilities away: chmod ug-s, setcap -r";
+        let text = "rt must not be installed setuid or with file capabilities";
+        return Err(Error::new(text).hint(hint));
+    }
+    Ok(())
+}
+
 /// [`ensure`] before the command line is understood, so that it is read once and not
 /// twice: for everything that could be one of those verbs. A failure counts only when the
 /// verb asks for it again.
@@ -45,10 +56,6 @@ pub fn ensure() -> Result<()> {
     if PROTECTED.load(Relaxed) {
         tracing::debug!("runc exeseal: using /proc/self/exe clone: read-only, or sealed in memory");
         return Ok(());
-    }
-    if mem::is_setuid() {
-        // CVE-2020-5291: nothing of rt is written for a caller it must not trust.
-        return Err(Error::new("rt must not be installed setuid or with file capabilities"));
     }
     let flags = libc::O_RDONLY;
     let exe = fs::openat(libc::AT_FDCWD, c"/proc/self/exe", flags, 0).map(mem::own);

@@ -14,7 +14,7 @@ impl Op {
     /// The stable short name, for the structured log.
     pub fn name(&self) -> &'static str {
         match self {
-            Op::WriteProc { .. } => "write-proc",
+            Op::WriteProc { .. } | Op::WriteLabel { .. } => "write-proc",
             Op::AwaitCgroup => "cgroup",
             Op::AwaitMaps => "id-mappings",
             Op::BecomeRoot { .. } => "become-root",
@@ -67,7 +67,7 @@ impl Op {
     /// The whole of it, as it stands in an error message.
     pub fn describe(&self) -> String {
         match self {
-            Op::WriteProc { path, value } => {
+            Op::WriteProc { path, value } | Op::WriteLabel { path, value } => {
                 let value = String::from_utf8_lossy(value);
                 format!("write {:?} to /proc/{}", value.trim_end(), shown(path))
             }

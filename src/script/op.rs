@@ -38,6 +38,13 @@ pub enum Op {
         /// What is written, in one call.
         value: Vec<u8>,
     },
+    /// Sets a security label of this process by a file of `self/attr`, and reads it back.
+    WriteLabel {
+        /// Relative to the procfs.
+        path: CString,
+        /// What is written, in one call.
+        value: Vec<u8>,
+    },
     /// Waits until the parent has had the cgroup made around this process.
     AwaitCgroup,
     /// Waits until the parent has written uid_map and gid_map.

@@ -58,7 +58,7 @@ pub(super) fn labels(process: &Process) -> Vec<Step> {
     let mut steps = Steps::default();
     for label in process.labels() {
         let (path, value) = (label.file.to_owned(), label.value);
-        steps.at(Op::WriteProc { path, value }, label.field);
+        steps.at(Op::WriteLabel { path, value }, label.field);
     }
     steps.0
 }
@@ -68,7 +68,7 @@ pub(super) fn keyring_label(steps: &mut Steps, process: &Process) {
     if let Some(label) = &process.selinux {
         let path = c"self/attr/keycreate".to_owned();
         let value = label.clone().into_bytes();
-        steps.at(Op::WriteProc { path, value }, "process.selinuxLabel");
+        steps.at(Op::WriteLabel { path, value }, "process.selinuxLabel");
     }
 }
 

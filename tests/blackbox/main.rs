@@ -26,16 +26,19 @@
 mod probe;
 mod support;
 
+mod bounded;
 mod budget;
 mod callers;
 mod cgroups;
 mod cli;
+mod confined;
 mod debian;
 mod delegation;
 mod elsewhere;
 mod engines;
 mod events;
 mod examples;
+mod exchanged;
 mod exec;
 mod faults;
 mod hooks;
@@ -80,10 +83,12 @@ mod systemd;
 mod systemd_fake;
 mod systemd_limits;
 mod terminal;
+mod traps;
 mod update;
 mod update_memory;
 mod update_whole;
 mod watched;
+mod watched_variants;
 
 use std::process::ExitCode;
 
@@ -134,6 +139,11 @@ fn all() -> Vec<support::Test> {
         netdevices::tests(),
         security::tests(),
         watched::tests(),
+        watched_variants::tests(),
+        confined::tests(),
+        exchanged::tests(),
+        traps::tests(),
+        bounded::tests(),
         host_devices::tests(),
         selinux::tests(),
         symlinks::tests(),

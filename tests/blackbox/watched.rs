@@ -27,18 +27,18 @@ tests! {
 /// Rights of the peer; those of what it watches are others.
 const PEER: [&str; 3] = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_KILL"];
 /// CAP_KILL alone.
-const FINAL: &str = "0000000000000020";
-const ROUNDS: usize = 30;
+pub const FINAL: &str = "0000000000000020";
+pub const ROUNDS: usize = 30;
 /// In the environment of the runtime, and nowhere else.
-const WORD: &str = "what-the-caller-of-rt-knows";
+pub const WORD: &str = "what-the-caller-of-rt-knows";
 
-struct Watch {
+pub struct Watch {
     running: Running,
     namespace: String,
 }
 
 /// Starts the peer: a container of its own, whose pid namespace others will join.
-fn watch(c: &Case) -> Watch {
+pub fn watch(c: &Case) -> Watch {
     let secret = c.path("secret");
     fs::write(&secret, "").unwrap();
     let mut peer = c.named_bundle("peer");
@@ -54,7 +54,7 @@ fn watch(c: &Case) -> Watch {
 
 impl Watch {
     /// What it has seen, once the peer is gone.
-    fn end(self, c: &Case) -> Vec<Value> {
+    pub fn end(self, c: &Case) -> Vec<Value> {
         // It goes through them in their order: this one comes last.
         c.rt(&["exec", "-d", "peer", "/probe", "sleep", "last"]).ok();
         let is_last = |line: &str| line.contains(r"sleep\u0000last");
@@ -69,7 +69,7 @@ impl Watch {
 }
 
 /// A container with few rights and a filter, in the watched namespace.
-fn watched(c: &Case, watch: &Watch) -> Bundle {
+pub fn watched(c: &Case, watch: &Watch) -> Bundle {
     let mut b = c.bundle();
     b.caps(&["CAP_KILL"]).namespace("pid", Some(&watch.namespace));
     filter(&mut b);
@@ -83,12 +83,12 @@ fn filter(b: &mut Bundle) {
 }
 
 /// Whether it was caught before it was the program: `rt` has overwritten its arguments.
-fn is_still_rt(process: &Value) -> bool {
+pub fn is_still_rt(process: &Value) -> bool {
     process["cmdline"] == "rt\0init"
 }
 
 #[track_caller]
-fn final_from_the_first_moment(seen: &[Value], least: usize) {
+pub fn final_from_the_first_moment(seen: &[Value], least: usize) {
     // A process that was gone at once has nothing to show.
     let seen: Vec<&Value> = seen.iter().filter(|process| process["gone"] == false).collect();
     assert!(seen.len() >= least, "it has seen {} processes", seen.len());

@@ -15,7 +15,8 @@ use ::std::os::fd::AsRawFd;
 
 use super::Rights;
 use crate::child::creds;
-use crate::child::process::{session_keyring, write_proc};
+use crate::child::label;
+use crate::child::process::session_keyring;
 use crate::sys::clone::{self, Side};
 use crate::sys::page::{CArray, SharedPage};
 use crate::sys::pidfd::{self, Exit};
@@ -182,7 +183,7 @@ fn prepare(stage: &mut Stage<'_>) -> Result<(), (What, Errno)> {
     // While the host's procfs is in sight; the hook inherits it.
     if let Some(rights) = stage.rights {
         for label in &rights.labels {
-            write_proc(rights.proc.as_raw_fd(), label.file, &label.value)
+            label::set(rights.proc.as_raw_fd(), label.file, &label.value)
                 .map_err(|failure| (What::Rights, failure.errno))?;
         }
     }

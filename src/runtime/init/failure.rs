@@ -102,7 +102,7 @@ impl Birth {
         {
             return error.hint(mounts::too_revealing(&mount.shown_source()));
         }
-        if let (Some(Op::WriteProc { path, .. }), Errno::ENOENT) = (self.script.op(index), errno)
+        if let (Some(Op::WriteLabel { path, .. }), Errno::ENOENT) = (self.script.op(index), errno)
             && path.as_c_str() == c"self/attr/apparmor/exec"
         {
             return error.hint("AppArmor is not enabled on this host");
@@ -130,7 +130,7 @@ impl Birth {
 
     fn changes_selinux_label(&self) -> bool {
         self.script.steps.iter().any(|step| match &step.op {
-            Op::WriteProc { path, .. } => path.as_c_str() == c"self/attr/exec",
+            Op::WriteLabel { path, .. } => path.as_c_str() == c"self/attr/exec",
             _ => false,
         })
     }

@@ -6,6 +6,7 @@
 
 mod act;
 mod older;
+mod pretend;
 mod see;
 mod wait;
 mod watch;
@@ -39,6 +40,9 @@ pub fn main(args: &[String]) -> ExitCode {
         "children" => wait::children(&rest),
         "size" => wait::window_size(),
         "peer-fds" => act::peer_fds(),
+        "as-user" => pretend::as_user(&rest),
+        "exchange" => pretend::exchange(rest[0], rest[1]),
+        "labels" => return ExitCode::from(pretend::labels(&rest)),
         "refuse" => older::refuse(&rest),
         "steal" => watch::steal(),
         "watch" => watch::watch(rest[0], rest[1]),

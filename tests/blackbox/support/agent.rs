@@ -74,8 +74,8 @@ fn receive(mut stream: UnixStream) -> (OwnedFd, Value) {
 }
 
 /// `SECCOMP_IOCTL_NOTIF_RECV` and `_SEND` of `linux/seccomp.h`.
-const RECEIVE: libc::c_ulong = 0xc050_2100;
-const SEND: libc::c_ulong = 0xc018_2101;
+pub const RECEIVE: libc::c_ulong = 0xc050_2100;
+pub const SEND: libc::c_ulong = 0xc018_2101;
 
 fn answer(listener: &OwnedFd, errnos: &BTreeMap<i64, i32>, seen: &Mutex<Seen>) {
     while sys::readable(listener.as_fd(), patience()) {
