@@ -182,8 +182,14 @@ pub enum Op {
         /// Also mounts it at /dev/console.
         mount: bool,
     },
-    /// Stdio that is the host's null device becomes the container's.
-    OwnNull,
+    /// Descriptors of the caller that are the host's null device, or another that every container
+    /// has nodes of its own of, become the container's.
+    OwnDevices {
+        /// The first descriptor: stdio may be a terminal.
+        from: RawFd,
+        /// Those from here on are not the program's.
+        below: RawFd,
+    },
     /// Makes the working directory where it is missing.
     MakeCwd(CString),
     /// Waits while the parent runs hooks.
@@ -401,7 +407,7 @@ impl Op {
             Op::ReturnNodes => devices::give_back(at),
             Op::DeviceLinks => devices::links(at),
             Op::Console { size, uid, mount } => console::make(at, *size, *uid, *mount),
-            Op::OwnNull => null::own_stdio(at),
+            Op::OwnDevices { from, below } => null::own_devices(at, *from, *below),
             Op::MakeCwd(path) => root::make_directory(at, path),
             Op::AwaitHooks => at.ask(Kind::Hooks, 0).map(|_| ()),
             Op::LateReadonly { mount, .. } => guard::late_readonly(mount),

@@ -232,7 +232,7 @@ fn serve(
                     terminal = Some(master);
                 }
             },
-            Event::Null => birth.answer(Some(nodes::null()?.as_fd()))?,
+            Event::Device(wanted) => birth.answer(Some(nodes::of_host(wanted)?.as_fd()))?,
             Event::Ready => {
                 if request.container.record.namespaces & flag::PID != 0 {
                     own_limits::set_scheduler(birth.pid, limits)?;

@@ -166,9 +166,7 @@ pub fn init(plan: &Plan, process: &Process, setup: &InitSetup) -> Script {
     } else {
         steps.at(Op::EnterRoot(c_path(&plan.rootfs.path)), "root.path");
         console(&mut steps, process, false);
-        if !process.terminal {
-            steps.push(Op::OwnNull);
-        }
+        own_devices(&mut steps, process, setup.keep_below);
         if plan.wants_hooks() {
             steps.at(Op::AwaitHooks, "hooks");
         }
@@ -215,9 +213,7 @@ pub fn exec(plan: &Plan, process: &Process, setup: &ExecSetup) -> Script {
         steps.push(Op::SessionKeyring(name.clone()));
     }
     console(&mut steps, process, false);
-    if !process.terminal {
-        steps.push(Op::OwnNull);
-    }
+    own_devices(&mut steps, process, setup.keep_below);
     let (setgroups, keep_below) = (setup.setgroups, setup.keep_below);
     // config.md, "execCPUAffinity": without a final affinity that of the runtime stays.
     let cpus = match &process.limits.affinity {
@@ -340,6 +336,16 @@ fn console(steps: &mut Steps, process: &Process, mount: bool) {
     if process.terminal {
         let (size, uid) = (process.console_size, process.creds.uid);
         steps.at(Op::Console { size, uid, mount }, "process.terminal");
+    }
+}
+
+/// A terminal is stdio already.
+fn own_devices(steps: &mut Steps, process: &Process, keep_below: u32) {
+    let from = if process.terminal { 3 } else { 0 };
+    // No more can be open (parent::fds).
+    let below = RawFd::try_from(keep_below).unwrap_or(RawFd::MAX);
+    if from < below {
+        steps.push(Op::OwnDevices { from, below });
     }
 }
 

@@ -48,7 +48,7 @@ impl Op {
             Op::Scheduler(_) => "scheduler",
             Op::Personality(_) => "personality",
             Op::Rlimit { .. } | Op::WidenLimit { .. } => "rlimit",
-            Op::OwnNull | Op::OwnStdio { .. } => "stdio",
+            Op::OwnDevices { .. } | Op::OwnStdio { .. } => "stdio",
             Op::BoundingSet(_) | Op::Effective(_) | Op::Capabilities { .. } => "capabilities",
             Op::User { .. } => "user",
             Op::Home { .. } => "home",
@@ -132,7 +132,7 @@ impl Op {
                 format!("set {name} to {soft} (hard {hard})")
             }
             Op::WidenLimit { hard, .. } => format!("raise the limit on processes to {hard}"),
-            Op::OwnNull => "replace stdio that is the host's /dev/null".to_owned(),
+            Op::OwnDevices { .. } => "replace descriptors that are devices of the host".to_owned(),
             Op::OwnStdio { uid } => format!("give stdio to user {uid}"),
             Op::BoundingSet(_) => "reduce the bounding set".to_owned(),
             Op::User { uid, gid, groups } => {

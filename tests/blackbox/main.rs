@@ -38,6 +38,7 @@ mod events;
 mod examples;
 mod exec;
 mod faults;
+mod handed_devices;
 mod hooks;
 mod hooks_confined;
 mod host_devices;
@@ -134,6 +135,7 @@ fn all() -> Vec<support::Test> {
         netdevices::tests(),
         security::tests(),
         watched::tests(),
+        handed_devices::tests(),
         host_devices::tests(),
         selinux::tests(),
         symlinks::tests(),

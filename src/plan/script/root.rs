@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
 
-use super::{InitSetup, Steps, c_path, close_others, console};
+use super::{InitSetup, Steps, c_path, close_others, console, own_devices};
 use crate::child::{Guarded, Kept, Op};
 use crate::plan::Plan;
 use crate::plan::devices::{self, Device, Nodes};
@@ -23,9 +23,7 @@ pub(super) fn steps(steps: &mut Steps, plan: &Plan, process: &Process, setup: &I
     }
     devices(steps, plan);
     console(steps, process, true);
-    if !process.terminal {
-        steps.push(Op::OwnNull);
-    }
+    own_devices(steps, process, setup.keep_below);
     let cwd = process.cwd.as_bytes();
     let inside = cwd.iter().position(|byte| *byte != b'/').map(|start| &cwd[start..]);
     if let Some(Ok(path)) = inside.map(CString::new) {
