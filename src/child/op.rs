@@ -15,7 +15,7 @@ use ::std::vec::Vec;
 use super::report::Failure;
 use super::{
     Kept, Place, Script, console, creds, devices, finish, gate, guard, listener, mounts, null,
-    process, root,
+    process, procfs, root,
 };
 use crate::plan::creds::Caps;
 use crate::plan::devices::{Device, Nodes};
@@ -69,8 +69,15 @@ pub enum Op {
     JoinPid {
         /// Its file.
         fd: RawFd,
-        /// How many procfs of it will be mounted.
-        procfs: usize,
+    },
+    /// Opens the procfs of a pid namespace that will be joined, for one of `mounts`.
+    Procfs {
+        /// Which of them.
+        mount: Rc<Mount>,
+        /// The file of the pid namespace.
+        namespace: RawFd,
+        /// Makes it as well: root of the container's user namespace will have no right to.
+        make: bool,
     },
     /// Makes namespaces for this process; of pid and time, for its children.
     Unshare(u64),
@@ -362,7 +369,11 @@ impl Op {
                 fs::close(*fd);
                 Ok(())
             }
-            Op::JoinPid { fd, procfs } => at.join_pid(*fd, *procfs),
+            Op::JoinPid { fd } => {
+                at.joins_pid = true;
+                Ok(ns::setns(*fd, ::libc::CLONE_NEWPID as u64)?)
+            }
+            Op::Procfs { mount, namespace, make } => procfs::keep(at, mount, *namespace, *make),
             Op::Unshare(namespaces) => Ok(ns::unshare(*namespaces)?),
             Op::Fork { namespaces } => process::fork(at, *namespaces),
             Op::ForgetArguments => {

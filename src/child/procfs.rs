@@ -17,7 +17,8 @@ use ::core::prelude::rust_2024::*;
 use ::nix::errno::Errno;
 
 use super::report::{At, Call, Failure};
-use super::{Place, process};
+use super::{Place, mounts, process};
+use crate::plan::mounts::{Mount, What};
 use crate::sys::clone::{self, Side};
 use crate::sys::mount::{self, MountAttr};
 use crate::sys::pidfd::{self, Exit};
@@ -26,8 +27,33 @@ use crate::sys::{RawFd, fs, ns, sock};
 /// How many a configuration can have.
 pub(super) const MOST: usize = 16;
 
+/// Keeps what will be mounted by `mount`: a context for a procfs of this pid namespace. Where the
+/// namespace belongs to another user namespace than the container's, whose root may make no file
+/// system of it (user_namespaces(7)), the procfs is made here, by the rights of the runtime. To
+/// attach it takes rights over the container's mount namespace only.
+pub(super) fn keep(
+    at: &mut Place,
+    mount: &Mount,
+    namespace: RawFd,
+    make: bool,
+) -> Result<(), Failure> {
+    let context = open(at, namespace)?;
+    let kept = match &mount.what {
+        What::FileSystem(made) if make => mounts::detached(at, mount, made, context, None)?,
+        _ => context,
+    };
+    at.procfs_made = make;
+    match at.procfs.iter_mut().find(|slot| **slot < 0) {
+        Some(slot) => {
+            *slot = kept;
+            Ok(())
+        }
+        None => Err(Failure::new(Call::Procfs, Errno::EMFILE)),
+    }
+}
+
 /// A context for a procfs of this pid namespace.
-pub(super) fn open(at: &mut Place, namespace: RawFd) -> Result<RawFd, Failure> {
+fn open(at: &mut Place, namespace: RawFd) -> Result<RawFd, Failure> {
     let context = mount::fsopen(c"proc").at(Call::FsOpen)?;
     match mount::fsconfig_set_fd(context, c"pidns", namespace) {
         Ok(()) => Ok(context),

@@ -288,7 +288,12 @@ fn namespaces(steps: &mut Steps, plan: &Plan, setup: &InitSetup) {
         let op = if flags == flag::PID && !namespaces.needs_stage() {
             let is_proc =
                 |mount: &&Rc<Mount>| mount.fstype().is_some_and(|name| name.as_c_str() == c"proc");
-            Op::JoinPid { fd, procfs: plan.mounts.iter().filter(is_proc).count() }
+            for mount in plan.mounts.iter().filter(is_proc) {
+                let (mount, make) = (mount.clone(), !namespaces.may_mount(flag::PID));
+                let field = mount.field.clone();
+                steps.for_field(Op::Procfs { mount, namespace: fd, make }, &field);
+            }
+            Op::JoinPid { fd }
         } else {
             Op::Join { fd, flags }
         };

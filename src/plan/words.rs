@@ -32,7 +32,7 @@ impl Op {
             Op::TreePropagation(_) | Op::RootPropagation { .. } => "propagation",
             Op::BindRoot { .. } | Op::TreeNamespace { .. } => "bind-root",
             Op::EnterRoot(_) | Op::EnterOpenRoot(_) => "enter-root",
-            Op::Mount { .. } | Op::OpenTree { .. } => "mount",
+            Op::Mount { .. } | Op::OpenTree { .. } | Op::Procfs { .. } => "mount",
             Op::BorrowNodes { .. } | Op::Devices { .. } | Op::ReturnNodes => "devices",
             Op::DeviceLinks => "device-links",
             Op::Console { .. } => "console",
@@ -98,7 +98,7 @@ impl Op {
                 format!("make a mount namespace of the root {}", shown(path))
             }
             Op::CloseRoot => "close the root".to_owned(),
-            Op::Mount { mount, .. } => match mount.what {
+            Op::Mount { mount, .. } | Op::Procfs { mount, .. } => match mount.what {
                 What::Remount { .. } => format!("remount {}", mount.shown_target()),
                 _ => format!("mount {} on {}", mount.shown_source(), mount.shown_target()),
             },
@@ -176,7 +176,9 @@ impl Script {
     /// was about.
     pub fn field(&self, index: usize, call: Call, part: usize) -> Field {
         match self.steps.get(index) {
-            Some(Step { op: Op::Mount { mount, .. }, .. }) => mount_field(mount, call, part),
+            Some(Step { op: Op::Mount { mount, .. } | Op::Procfs { mount, .. }, .. }) => {
+                mount_field(mount, call, part)
+            }
             Some(Step { op: Op::Devices { nodes, .. }, field }) => {
                 nodes.get(part).map_or(field.clone(), |node| node.field.clone())
             }

@@ -64,6 +64,7 @@ mod nested;
 mod netdevices;
 mod notify;
 mod process;
+mod procfs_joined;
 mod rdt;
 mod removal;
 mod rootfs;
@@ -97,6 +98,7 @@ fn all() -> Vec<support::Test> {
         engines::tests(),
         examples::tests(),
         process::tests(),
+        procfs_joined::tests(),
         scheduling::tests(),
         rdt::tests(),
         namespaces::tests(),

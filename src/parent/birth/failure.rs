@@ -96,8 +96,11 @@ impl Birth {
         if let Some(said) = text.trim().get(2..).filter(|said| !said.is_empty()) {
             error = error.detail(said);
         }
-        if let (Call::FsMount, Errno::EPERM, Some(Op::Mount { mount, .. })) =
-            (call, errno, self.script.op(index))
+        if let (
+            Call::FsMount,
+            Errno::EPERM,
+            Some(Op::Mount { mount, .. } | Op::Procfs { mount, .. }),
+        ) = (call, errno, self.script.op(index))
         {
             return error.hint(mounts::too_revealing(&mount.shown_source()));
         }
