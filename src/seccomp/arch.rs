@@ -238,6 +238,13 @@ pub const NATIVE: TargetArch = match named(std::env::consts::ARCH.as_bytes()) {
     None => panic!("the system calls of this architecture are not known to rt"),
 };
 
+/// What the kernel calls it in `seccomp_data.arch`.
+pub const NATIVE_AUDIT_ARCH: u32 = match NATIVE {
+    TargetArch::x86_64 => AUDIT_ARCH_X86_64,
+    TargetArch::aarch64 => AUDIT_ARCH_AARCH64,
+    TargetArch::riscv64 => AUDIT_ARCH_RISCV64,
+};
+
 /// `target_arch` of the compiler.
 const fn named(target: &[u8]) -> Option<TargetArch> {
     match target {

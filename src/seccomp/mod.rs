@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag};
 use seccompiler::{BpfProgram, TargetArch};
 
-pub use self::arch::NATIVE;
+pub use self::arch::{NATIVE, NATIVE_AUDIT_ARCH};
 use crate::plan::field::{Field, Violation};
 
 /// What `linux.seccomp.defaultAction` and `syscalls[].action` may be.

@@ -2,13 +2,17 @@
 //! whoever the namespace belongs to and whatever the kernel can do.
 
 use crate::host_devices::of_the_hosts_root;
+use crate::nested::{CAPS, inner, outer};
 use crate::support::{Bundle, Case, ID, Need};
 use crate::tests;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::fs;
 
 tests! {
     namespace_of_the_host_shows_itself_in_a_user_namespace: rt_only().needs(Need::UserNamespace),
     options_count_in_a_user_namespace: rt_only().needs(Need::UserNamespace),
+    it_is_made_without_a_root_to_be_pivoted: rt_only(),
+    it_is_made_where_no_user_namespace_can_be: rt_only().needs(Need::UserNamespace),
 }
 
 /// The kernel as one before Linux 6.17, in which no pid namespace can be named for a procfs.
@@ -104,4 +108,45 @@ fn options_count_in_a_user_namespace(c: &Case) {
     let out = c.create(&b).fails(&format!("mounts[{index}].options[0]"));
     assert!(out.err().contains("hidepid"), "{}", out.err());
     c.rt(&["delete", "--force", "other"]).ok();
+}
+
+/// An initramfs cannot be pivoted, and there is no mount namespace to do it in.
+fn it_is_made_without_a_root_to_be_pivoted(c: &Case) {
+    let namespace = other(c);
+    let probe = c.base.join("probe").to_string_lossy().into_owned();
+    let mut through = older(c);
+    through.extend(refuse(probe, libc::SYS_unshare, [0, libc::CLONE_NEWNS, libc::EPERM]));
+    let mut b = joining(c, "b", &namespace);
+    for arguments in [&["run"][..], &["run", "--no-pivot"]] {
+        let dir = b.sh(LOOK).save();
+        let cmd = c.rt_cmd(&[arguments, &["-b", &dir, ID]].concat());
+        shows_itself(&cmd.through(&words(&through)).run().ok().out());
+    }
+    c.rt(&["delete", "--force", "other"]).ok();
+}
+
+/// user.max_user_namespaces is each user namespace's own: that of a container is set to 0.
+fn it_is_made_where_no_user_namespace_can_be(c: &Case) {
+    let (mut first, mut second) = (inner("/inner"), inner("/inner"));
+    first["process"]["args"] = json!(["/probe", "sleep", "other"]);
+    second["process"]["args"] = json!(["/bin/sh", "-c", LOOK]);
+    let namespaces = second["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.retain(|namespace: &Value| namespace["type"] != "pid");
+    namespaces.push(json!({"type": "pid", "path": "/run/pid"}));
+    let mut b = outer(c, &[first, second]);
+    let file = "/proc/sys/user/max_user_namespaces";
+    let before = fs::read_to_string(file).unwrap();
+    let script = format!(
+        "set -e; echo 0 > {file}; ! busybox unshare -U true; \
+         /rt run -d -b /b0 first; touch /run/pid; \
+         busybox mount --bind /proc/$(/rt state first | busybox sed -n 's/.*\"pid\": *\\([0-9]*\\).*/\\1/p')/ns/pid /run/pid; \
+         /probe refuse {} 1 5 {} /rt run -b /b1 second; /rt delete --force first",
+        libc::SYS_fsconfig,
+        libc::EINVAL,
+    );
+    b.user_namespace().caps(&[CAPS, &["CAP_SYS_RESOURCE"]].concat());
+    let out = c.run(b.sh(&script));
+    assert!(out.code == Some(0), "{} {}", out.out(), out.err());
+    shows_itself(&out.out());
+    assert_eq!(before, fs::read_to_string(file).unwrap(), "the machine's own");
 }

@@ -216,6 +216,9 @@ fn hint(call: Call, errno: Errno, step: &str) -> Option<&'static str> {
         ("write-proc", Call::OpenTarget, Errno::EXDEV) => {
             Some("something is mounted over this part of the host's /proc")
         }
+        ("mount", Call::Procfs, Errno::ETIMEDOUT | Errno::EBADMSG | Errno::ECHILD) => {
+            Some("a process of the joined pid namespace may have interfered, or a seccomp filter")
+        }
         ("fork", Call::Clone, Errno::EAGAIN) => Some(TOO_MANY),
         ("bind-root", Call::OpenSource, Errno::EACCES) => {
             Some("root of the user namespace must be able to reach the bundle's rootfs")
