@@ -14,6 +14,8 @@
 //! 4. Every fd is close-on-exec; the end of file on the socket is the success message.
 //! 5. No path of the container is ever looked up from the host's root, and none of the
 //!    host's after the pivot.
+//! 6. After [`Op::ForgetPlan`] there is nothing but the stack, and what the script was given for
+//!    itself: an operation that shares something with the plan (`Rc`) comes before.
 
 #![no_implicit_prelude]
 #![deny(

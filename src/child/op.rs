@@ -88,6 +88,9 @@ pub enum Op {
     },
     /// Overwrites the arguments and the environment that the caller has given to `rt`.
     ForgetArguments,
+    /// Unmaps what the runtime has read and planned: from here on nothing is used but the script,
+    /// and of that nothing that is shared with the plan.
+    ForgetPlan,
     /// Waits until the runtime's own binary is out of reach: from here on others may see this
     /// process.
     Appear,
@@ -378,6 +381,10 @@ impl Op {
             Op::Fork { namespaces } => process::fork(at, *namespaces),
             Op::ForgetArguments => {
                 memory::overwrite_arguments();
+                Ok(())
+            }
+            Op::ForgetPlan => {
+                memory::forget_plan();
                 Ok(())
             }
             Op::Appear => {

@@ -24,7 +24,7 @@ use crate::seccomp::NATIVE_AUDIT_ARCH;
 use crate::sys::clone::{self, Side};
 use crate::sys::mount;
 use crate::sys::pidfd::{self, Exit};
-use crate::sys::{RawFd, cred, fs, io, ns, seccomp, sock};
+use crate::sys::{RawFd, cred, fs, io, memory, ns, seccomp, sock};
 
 /// How many a configuration can have.
 pub(super) const MOST: usize = 16;
@@ -144,6 +144,7 @@ fn confine(namespace: RawFd, socket: RawFd) -> Result<(), Errno> {
         fs::close_range(0, kept - 1, 0)?;
     }
     fs::close_range(kept + 1, u32::MAX, 0)?;
+    memory::forget_plan();
     cred::capset(SYS_ADMIN, SYS_ADMIN, 0)?;
     seccomp::set_mode_filter(&FILTER, 0).map(|_| ())
 }

@@ -28,7 +28,7 @@ use crate::plan::script::{self, ExecSetup};
 use crate::plan::{self, Plan, process};
 use crate::resctrl::Resctrl;
 use crate::state::{Agent, Container};
-use crate::sys::{fs, mem, pidfd, sched, signal};
+use crate::sys::{fs, mem, memory, pidfd, sched, signal};
 
 /// What is asked of [`exec()`].
 #[derive(Debug)]
@@ -105,6 +105,7 @@ pub fn exec(request: &Request<'_>) -> Result<Joined> {
     if record.namespaces & flag::USER != 0 {
         own_limits::raise_hard(&process.limits.rlimits);
     }
+    memory::separate_heap();
     let begin = |cgroup| {
         let cradle = Cradle { cgroup, ..Cradle::default() };
         birth::begin(script::exec(&plan, &process, &setup), &cradle)

@@ -1,6 +1,7 @@
 //! The arguments and the environment of this program, as the kernel has put them on its stack:
 //! /proc/PID/cmdline and /proc/PID/environ show what is there.
 
+use super::alloc::MEMORY;
 use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -41,6 +42,19 @@ pub fn find_arguments() {
         BEGIN.store(begin, Relaxed);
         LENGTH.store(arguments + environment, Relaxed);
     }
+}
+
+/// From here on memory is taken from a heap of its own, which a child keeps. Parent only.
+pub fn separate_heap() {
+    MEMORY.separate();
+}
+
+/// Unmaps all that was allocated before [`separate_heap`]: what was read and planned. For a process that
+/// runs a script which was made after that, and has no use for what is shared with the plan.
+/// Child-safe.
+pub fn forget_plan() {
+    // SAFETY: the process goes on with its script and its stack (`child::enter`).
+    unsafe { MEMORY.forget_first() };
 }
 
 /// Overwrites them, for a process that has need of neither any more. Child-safe.

@@ -29,7 +29,7 @@ const PEER: [&str; 3] = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_KILL"];
 /// CAP_KILL alone.
 const FINAL: &str = "0000000000000020";
 const ROUNDS: usize = 30;
-/// In the environment of the runtime, and nowhere else.
+/// In the environment of the runtime, and in that of hooks which never run in a container.
 const WORD: &str = "what-the-caller-of-rt-knows";
 
 struct Watch {
@@ -73,6 +73,7 @@ fn watched(c: &Case, watch: &Watch) -> Bundle {
     let mut b = c.bundle();
     b.caps(&["CAP_KILL"]).namespace("pid", Some(&watch.namespace));
     filter(&mut b);
+    b.set("/hooks/poststop", json!([{"path": "/bin/true", "env": [format!("KEY={WORD}")]}]));
     b
 }
 
@@ -222,7 +223,10 @@ fn execs_without_no_new_privileges(c: &Case) {
 fn start_hooks_in_a_joined_pid_namespace(c: &Case) {
     let watch = watch(c);
     let mut b = watched(c, &watch);
-    b.set("/hooks/startContainer", json!([{"path": "/probe", "args": ["probe", "exit", "0"]}]));
+    b.set(
+        "/hooks",
+        json!({"startContainer": [{"path": "/probe", "args": ["probe", "exit", "0"]}]}),
+    );
     let dir = b.args(&["/probe", "exit", "0"]).save();
     for _ in 0..ROUNDS {
         c.rt_cmd(&["create", "-b", &dir, ID]).env("SECRET", WORD).run().ok();
@@ -253,6 +257,8 @@ fn gate_of_a_new_pid_namespace(c: &Case) {
         let mut b = c.bundle();
         b.caps(&["CAP_KILL"]).set("/process/noNewPrivileges", json!(nnp));
         filter(&mut b);
+        b.set("/hooks/poststop", json!([{"path": "/bin/true", "env": [format!("KEY={WORD}")]}]));
+        b.push("/hooks/poststop", json!({"path": "/bin/true", "args": ["true", WORD]}));
         c.rt_cmd(&["create", "-b", &b.args(&["/probe", "sleep"]).save(), ID])
             .env("SECRET", WORD)
             .run()
