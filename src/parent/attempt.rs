@@ -21,7 +21,7 @@ use crate::plan::resources::Manager;
 use crate::plan::script::{self, InitSetup, OpenNamespace};
 use crate::resctrl::Resctrl;
 use crate::state::{self, Container, OciState, Status};
-use crate::sys::{memory, signal};
+use crate::sys::signal;
 
 /// What there is of a container in the making.
 pub(super) struct Attempt<'a> {
@@ -91,7 +91,6 @@ impl<'a> Attempt<'a> {
         if self.plan.namespaces.has(flag::USER) {
             limits::raise_hard(&self.process.limits.rlimits);
         }
-        memory::separate_heap();
         let script = script::init(self.plan, self.process, &setup);
 
         // 5  from here on there is a process

@@ -105,7 +105,7 @@ pub fn exec(request: &Request<'_>) -> Result<Joined> {
     if record.namespaces & flag::USER != 0 {
         own_limits::raise_hard(&process.limits.rlimits);
     }
-    memory::separate_heap();
+    memory::separate_heap().doing(|| "reserve memory")?;
     let begin = |cgroup| {
         let cradle = Cradle { cgroup, ..Cradle::default() };
         birth::begin(script::exec(&plan, &process, &setup), &cradle)

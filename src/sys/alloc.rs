@@ -17,6 +17,9 @@ use self::pieces::{Kernel, Pieces};
 static FIRST: Pieces = Pieces::new();
 static SECOND: Pieces = Pieces::new();
 
+/// What the second heap has from the beginning.
+const RESERVED: usize = 48 << 10;
+
 /// The memory of `rt`.
 pub static MEMORY: OneThread = OneThread::new(&FIRST, &SECOND);
 
@@ -46,9 +49,19 @@ impl OneThread {
         }
     }
 
-    /// What is allocated from here on is in the second heap.
-    pub fn separate(&self) {
+    /// What is allocated from here on is in the second heap. Whether there is memory for one.
+    pub fn separate(&self) -> bool {
+        // What is freed again stays with the heap.
+        let (heap, align) = (self.number(1), align_of::<usize>());
+        // SAFETY: the size is not 0.
+        let memory = unsafe { heap.malloc(RESERVED, align) };
+        if memory.is_null() {
+            return false;
+        }
+        // SAFETY: it came from there with this size.
+        unsafe { heap.free(memory, RESERVED, align) };
         self.separate.store(true, Relaxed);
+        true
     }
 
     /// Unmaps the first heap. Child-safe.
@@ -137,7 +150,7 @@ mod tests {
         let layout = Layout::from_size_align(1000, 8).expect("a layout");
         // SAFETY: the layout is not empty.
         let [early, kept] = [(); 2].map(|()| unsafe { memory.alloc(layout) });
-        memory.separate();
+        assert!(memory.separate());
         // SAFETY: the layout is not empty.
         let late = unsafe { memory.alloc(layout) };
         assert!(memory.pieces[0].has(early.addr()) && memory.pieces[0].has(kept.addr()));
