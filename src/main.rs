@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use rt::sys::alloc::OneThread;
+use rt::sys::alloc::{MEMORY, OneThread};
 
 /// Of the 558 system calls of a `run`, 87 were musl's allocator's (docs/performance.md).
 #[global_allocator]
-static ALLOCATOR: OneThread = OneThread::new();
+static ALLOCATOR: &OneThread = &MEMORY;
 
 fn main() -> ExitCode {
     if let Err(error) = rt::runtime::protect::refuse_setuid() {

@@ -18,7 +18,7 @@
 //!    | <------------ Nodes ----------- |  user namespace: make my device nodes
 //!    | ---- ack (mount fd) ----------> |
 //!    | <--- Console (master fd) ------ |  process.terminal
-//!    | <------------ Null ------------ |  stdio is /dev/null, and I have none
+//!    | <--- Device(which, how) ------- |  a descriptor of the caller is one, and I have none
 //!    | -------- ack (fd) ------------> |
 //!    | <------------ Hooks ----------- |  createRuntime, createContainer
 //!    | ------------- ack ------------> |
@@ -79,8 +79,9 @@ pub enum Kind {
     /// The child wants device nodes that its user namespace may not make; the ack carries the
     /// mount that has them.
     Nodes = 13,
-    /// The child wants the host's null device, where nobody can change the file.
-    Null = 14,
+    /// The child wants a device of the host where nobody can change the file: `arg` says which, and
+    /// how it is opened ([`crate::sys::dev::Common::wanted`]).
+    Device = 14,
     /// The last word before the birth in a pid namespace that others are in: whoever speaks next
     /// may be one of them.
     Last = 15,
@@ -102,7 +103,7 @@ impl Kind {
             Kind::Cgroup,
             Kind::Appear,
             Kind::Nodes,
-            Kind::Null,
+            Kind::Device,
             Kind::Last,
         ]
         .into_iter()

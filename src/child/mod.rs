@@ -14,6 +14,8 @@
 //! 4. Every fd is close-on-exec; the end of file on the socket is the success message.
 //! 5. No path of the container is ever looked up from the host's root, and none of the
 //!    host's after the pivot.
+//! 6. After [`Op::ForgetPlan`] there is nothing but the stack, and what the script was given for
+//!    itself: an operation that shares something with the plan (`Rc`) comes before.
 
 #![no_implicit_prelude]
 #![deny(
@@ -50,7 +52,7 @@ use ::nix::errno::Errno;
 
 use crate::sync::{self, Frame, Kind};
 use crate::sys::page::SharedPage;
-use crate::sys::{RawFd, clone, fs, mount, ns};
+use crate::sys::{RawFd, clone, fs, mount};
 
 use self::finish::Home;
 pub use self::report::Failure;
@@ -70,6 +72,8 @@ pub(crate) struct Place {
     proc: RawFd,
     /// Contexts of procfs for a pid namespace that is joined, as many as there are to be mounted.
     procfs: [RawFd; procfs::MOST],
+    /// They are mounts already.
+    procfs_made: bool,
     /// A pid namespace was joined: the process itself enters it last of all.
     joins_pid: bool,
     /// The container's root, mounted.
@@ -107,6 +111,7 @@ pub fn enter(mut script: Script, link: RawFd, proc: RawFd, page: &'static Shared
         page,
         proc,
         procfs: [-1; procfs::MOST],
+        procfs_made: false,
         joins_pid: false,
         root: -1,
         empty: -1,
@@ -163,22 +168,7 @@ impl Place {
         }
     }
 
-    /// Opens what is needed of a pid namespace, and chooses it for the child that is born last.
-    fn join_pid(&mut self, namespace: RawFd, count: usize) -> Result<(), Failure> {
-        if count > self.procfs.len() {
-            return Err(Failure::new(Call::Procfs, Errno::EMFILE));
-        }
-        for slot in 0..count {
-            let context = procfs::open(self, namespace)?;
-            if let Some(slot) = self.procfs.get_mut(slot) {
-                *slot = context;
-            }
-        }
-        self.joins_pid = true;
-        ns::setns(namespace, ::libc::CLONE_NEWPID as u64).at(Call::Setns)
-    }
-
-    /// A context for a procfs of the container's pid namespace.
+    /// A context for a procfs of the container's pid namespace, or that procfs itself.
     fn procfs(&mut self) -> Result<RawFd, Failure> {
         if !self.joins_pid {
             return mount::fsopen(c"proc").at(Call::FsOpen);

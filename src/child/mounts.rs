@@ -83,11 +83,30 @@ fn file_system(at: &mut Place, mount: &Mount, made: &FileSystem) -> Result<RawFd
         }
         return old_mount(at, mount, made, old, target, inherit_mode);
     }
-    let context = match made.fstype.to_bytes() {
-        b"proc" => at.procfs()?,
-        _ => mount::fsopen(&made.fstype).at(Call::FsOpen)?,
+    let is_proc = made.fstype.to_bytes() == b"proc";
+    let tree = if is_proc && at.procfs_made {
+        at.procfs()?
+    } else {
+        let context =
+            if is_proc { at.procfs()? } else { mount::fsopen(&made.fstype).at(Call::FsOpen)? };
+        let mode = if inherit_mode { Some(target) } else { None };
+        detached(at, mount, made, context, mode)?
     };
-    let mode = if inherit_mode { Some(target) } else { None };
+    if made.copy_up && !fresh {
+        check_proc(mount, tree, target)?;
+        copyup::copy(at, target, tree)?;
+    }
+    attach(mount, tree, target)
+}
+
+/// The mount of a new file system, attached nowhere. Closes the context.
+pub(super) fn detached(
+    at: &mut Place,
+    mount: &Mount,
+    made: &FileSystem,
+    context: RawFd,
+    mode: Option<RawFd>,
+) -> Result<RawFd, Failure> {
     let created = configure(context, &made.parameters, mode)
         .and_then(|()| mount::fsconfig_create(context).at(Call::FsConfigCreate));
     if created.is_err() {
@@ -104,11 +123,7 @@ fn file_system(at: &mut Place, mount: &Mount, made: &FileSystem) -> Result<RawFd
         let attr = MountAttr { set: 0, clear: 0, propagation, userns_fd: 0 };
         mount::mount_setattr(tree, false, &attr).at(Call::MountSetattr)?;
     }
-    if made.copy_up && !fresh {
-        check_proc(mount, tree, target)?;
-        copyup::copy(at, target, tree)?;
-    }
-    attach(mount, tree, target)
+    Ok(tree)
 }
 
 /// The label of the root of a file system.

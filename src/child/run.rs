@@ -10,7 +10,7 @@ use ::core::sync::atomic::Ordering;
 use super::report::Failure;
 use super::{
     Place, console, creds, devices, finish, gate, guard, label, listener, mounts, null, process,
-    root,
+    procfs, root,
 };
 use crate::script::Script;
 use crate::script::op::Op;
@@ -32,11 +32,19 @@ impl Op {
                 fs::close(*fd);
                 Ok(())
             }
-            Op::JoinPid { fd, procfs } => at.join_pid(*fd, *procfs),
+            Op::JoinPid { fd } => {
+                at.joins_pid = true;
+                Ok(ns::setns(*fd, ::libc::CLONE_NEWPID as u64)?)
+            }
+            Op::Procfs { mount, namespace, make } => procfs::keep(at, mount, *namespace, *make),
             Op::Unshare(namespaces) => Ok(ns::unshare(*namespaces)?),
             Op::Fork { namespaces } => process::fork(at, *namespaces),
             Op::ForgetArguments => {
                 memory::overwrite_arguments();
+                Ok(())
+            }
+            Op::ForgetPlan => {
+                memory::forget_plan();
                 Ok(())
             }
             Op::Appear => {
@@ -77,7 +85,7 @@ impl Op {
             Op::ReturnNodes => devices::give_back(at),
             Op::DeviceLinks => devices::links(at),
             Op::Console { size, uid, mount } => console::make(at, *size, *uid, *mount),
-            Op::OwnNull => null::own_stdio(at),
+            Op::OwnDevices { from, below } => null::own_devices(at, *from, *below),
             Op::MakeCwd(path) => root::make_directory(at, path),
             Op::AwaitHooks => at.ask(Kind::Hooks, 0).map(|_| ()),
             Op::LateReadonly { mount, .. } => guard::late_readonly(mount),

@@ -214,7 +214,7 @@ impl<'a> Attempt<'a> {
                     birth.answer(Some(tree.as_fd()))?;
                 }
                 Event::Nodes => birth.answer(Some(nodes::make(self.plan, birth.pid)?.as_fd()))?,
-                Event::Null => birth.answer(Some(nodes::null()?.as_fd()))?,
+                Event::Device(wanted) => birth.answer(Some(nodes::of_host(wanted)?.as_fd()))?,
                 Event::Console(master, number) => self.terminal(master, number)?,
                 Event::Hooks => self.hooks()?,
                 // The page says so already: the child has looked a moment too early.

@@ -30,7 +30,7 @@ use crate::resctrl::Resctrl;
 use crate::script;
 use crate::script::exec::ExecSetup;
 use crate::state::{Agent, Container};
-use crate::sys::{fs, mem, pidfd, sched, signal};
+use crate::sys::{fs, mem, memory, pidfd, sched, signal};
 
 /// What is asked of [`exec()`].
 #[derive(Debug)]
@@ -107,6 +107,7 @@ pub fn exec(request: &Request<'_>) -> Result<Joined> {
     if record.namespaces & flag::USER != 0 {
         own_limits::raise_hard(&process.limits.rlimits);
     }
+    memory::separate_heap().doing(|| "reserve memory")?;
     let begin = |cgroup| {
         let cradle = Cradle { cgroup, ..Cradle::default() };
         init::begin(script::exec::exec(&plan, &process, &setup), &cradle)
@@ -234,7 +235,7 @@ fn serve(
                     terminal = Some(master);
                 }
             },
-            Event::Null => birth.answer(Some(nodes::null()?.as_fd()))?,
+            Event::Device(wanted) => birth.answer(Some(nodes::of_host(wanted)?.as_fd()))?,
             Event::Ready => {
                 if request.container.record.namespaces & flag::PID != 0 {
                     own_limits::set_scheduler(birth.pid, limits)?;

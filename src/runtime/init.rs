@@ -74,8 +74,8 @@ pub enum Event {
     Source(u32),
     /// The mount with its device nodes.
     Nodes,
-    /// The host's null device.
-    Null,
+    /// A device of the host: which, and how it is to be opened.
+    Device(u64),
     /// Its terminal is made: the master, and N of /dev/pts/N.
     Console(OwnedFd, u32),
     /// Hooks to be run.
@@ -181,7 +181,7 @@ impl Birth {
             (Kind::NetDevices, _) => Ok(Event::NetDevices),
             (Kind::Source, _) => Ok(Event::Source(frame.arg as u32)),
             (Kind::Nodes, _) => Ok(Event::Nodes),
-            (Kind::Null, _) => Ok(Event::Null),
+            (Kind::Device, _) => Ok(Event::Device(frame.arg)),
             (Kind::Hooks, _) => Ok(Event::Hooks),
             (Kind::Appear, _) => Ok(Event::Appear),
             (Kind::Console, Some(master)) => Ok(Event::Console(master, frame.arg as u32)),

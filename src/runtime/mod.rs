@@ -39,7 +39,7 @@ use crate::host::cgroup::Tree;
 use crate::model::cgroup::Manager;
 use crate::model::process::Process;
 use crate::state::{Container, Id, Record, StateRoot};
-use crate::sys::keyring;
+use crate::sys::{keyring, memory};
 use crate::{plan, spec};
 
 /// What is asked of [`create()`].
@@ -138,6 +138,8 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
         request.console_socket.is_some(),
         "set process.terminal to false in config.json",
     )?;
+
+    memory::separate_heap().doing(|| "reserve memory")?;
 
     // 2  the state directory says what is about to be made, so that delete can find it
     let rootfs = plan.rootfs.path.clone();

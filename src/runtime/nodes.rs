@@ -12,6 +12,7 @@ use crate::host::Host;
 use crate::model::device::{Device, MASK};
 use crate::model::namespaces::IdMapping;
 use crate::model::plan::Plan;
+use crate::sys::dev::Common;
 use crate::sys::mount::{self, MountAttr, attr};
 use crate::sys::{cred, fs, mem};
 
@@ -99,15 +100,18 @@ fn map_of(pid: i32, file: &str) -> Result<Vec<IdMapping>> {
     Ok(text.lines().filter_map(line).collect())
 }
 
-/// The host's null device on a read-only mount of it, where everybody may write to the device and
+/// A device of the host's on a read-only mount of it, where everybody may write to the device and
 /// nobody change the file. An ordinary user has no right to make one, and no right that a
 /// container could pass on over the file either.
-pub fn null() -> Result<OwnedFd> {
-    let doing = || "open /dev/null";
+pub fn of_host(wanted: u64) -> Result<OwnedFd> {
+    let Some((device, flags)) = Common::from_wanted(wanted) else {
+        return Err(Error::new(format!("the child asked for an unknown device ({wanted:#x})")));
+    };
+    let doing = || format!("open {}", device.path.to_string_lossy());
     let open = |path: &CStr, flags| fs::openat(libc::AT_FDCWD, path, flags, 0).map(mem::own);
-    let file = open(c"/dev/null", libc::O_PATH | libc::O_NOFOLLOW).doing(doing)?;
-    if !fs::is_null_device(&fs::fstat(file.as_raw_fd()).doing(doing)?) {
-        return Err(Error::new("/dev/null of the host is not the null device"));
+    let file = open(device.path, libc::O_PATH | libc::O_NOFOLLOW).doing(doing)?;
+    if Common::of(&fs::fstat(file.as_raw_fd()).doing(doing)?) != Some(device) {
+        return Err(Error::new(doing()).detail("it is not the device that its name says"));
     }
     let fixed = match mount::clone_tree(file.as_raw_fd(), c"", false).map(mem::own) {
         Err(Errno::EPERM) => file,
@@ -119,6 +123,9 @@ pub fn null() -> Result<OwnedFd> {
             tree
         }
     };
+    if flags & libc::O_PATH != 0 {
+        return Ok(fixed);
+    }
     let path = CString::new(format!("/proc/self/fd/{}", fixed.as_raw_fd())).unwrap_or_default();
-    open(&path, libc::O_RDWR).doing(doing)
+    open(&path, flags).doing(doing)
 }

@@ -1,7 +1,7 @@
 //! Which system calls the operations make that may come after the container's filter.
 //!
 //! The filter is loaded before anybody of the container can see the process, if it lets all of these
-//! through; otherwise right before execve(2) (`plan::script`).
+//! through; otherwise right before execve(2) (`script::rights`).
 
 #![no_implicit_prelude]
 

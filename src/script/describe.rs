@@ -23,6 +23,7 @@ impl Op {
             Op::Unshare(_) => "unshare",
             Op::Fork { .. } | Op::EnterPidNamespace { .. } => "fork",
             Op::ForgetArguments => "forget-arguments",
+            Op::ForgetPlan => "forget-plan",
             Op::Appear => "appear",
             Op::NewSession { .. } => "session",
             Op::SessionKeyring(_) => "keyring",
@@ -34,7 +35,7 @@ impl Op {
             Op::TreePropagation(_) | Op::RootPropagation { .. } => "propagation",
             Op::BindRoot { .. } | Op::TreeNamespace { .. } => "bind-root",
             Op::EnterRoot(_) | Op::EnterOpenRoot(_) => "enter-root",
-            Op::Mount { .. } | Op::OpenTree { .. } => "mount",
+            Op::Mount { .. } | Op::OpenTree { .. } | Op::Procfs { .. } => "mount",
             Op::BorrowNodes { .. } | Op::Devices { .. } | Op::ReturnNodes => "devices",
             Op::DeviceLinks => "device-links",
             Op::Console { .. } => "console",
@@ -50,7 +51,7 @@ impl Op {
             Op::Scheduler(_) => "scheduler",
             Op::Personality(_) => "personality",
             Op::Rlimit { .. } | Op::WidenLimit { .. } => "rlimit",
-            Op::OwnNull | Op::OwnStdio { .. } => "stdio",
+            Op::OwnDevices { .. } | Op::OwnStdio { .. } => "stdio",
             Op::BoundingSet(_) | Op::Effective(_) | Op::Capabilities { .. } => "capabilities",
             Op::User { .. } => "user",
             Op::Home { .. } => "home",
@@ -81,6 +82,7 @@ impl Op {
             Op::Fork { namespaces: 0 } => "fork".to_owned(),
             Op::Fork { namespaces } => format!("make namespaces: {}", kinds(*namespaces)),
             Op::ForgetArguments => "overwrite the arguments of the runtime".to_owned(),
+            Op::ForgetPlan => "unmap what the runtime has planned".to_owned(),
             Op::Appear => "wait until the binary of the runtime is out of reach".to_owned(),
             Op::EnterPidNamespace { .. } => "enter the pid namespace".to_owned(),
             Op::NewSession { .. } => "start a session".to_owned(),
@@ -100,7 +102,7 @@ impl Op {
                 format!("make a mount namespace of the root {}", shown(path))
             }
             Op::CloseRoot => "close the root".to_owned(),
-            Op::Mount { mount, .. } => match mount.what {
+            Op::Mount { mount, .. } | Op::Procfs { mount, .. } => match mount.what {
                 What::Remount { .. } => format!("remount {}", mount.shown_target()),
                 _ => format!("mount {} on {}", mount.shown_source(), mount.shown_target()),
             },
@@ -134,7 +136,7 @@ impl Op {
                 format!("set {name} to {soft} (hard {hard})")
             }
             Op::WidenLimit { hard, .. } => format!("raise the limit on processes to {hard}"),
-            Op::OwnNull => "replace stdio that is the host's /dev/null".to_owned(),
+            Op::OwnDevices { .. } => "replace descriptors that are devices of the host".to_owned(),
             Op::OwnStdio { uid } => format!("give stdio to user {uid}"),
             Op::BoundingSet(_) => "reduce the bounding set".to_owned(),
             Op::User { uid, gid, groups } => {
@@ -178,7 +180,9 @@ impl Script {
     /// was about.
     pub fn field(&self, index: usize, call: Call, part: usize) -> Field {
         match self.steps.get(index) {
-            Some(Step { op: Op::Mount { mount, .. }, .. }) => mount_field(mount, call, part),
+            Some(Step { op: Op::Mount { mount, .. } | Op::Procfs { mount, .. }, .. }) => {
+                mount_field(mount, call, part)
+            }
             Some(Step { op: Op::Devices { nodes, .. }, field }) => {
                 nodes.get(part).map_or(field.clone(), |node| node.field.clone())
             }

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use super::Script;
 use super::op::Op;
 use super::rights::{Birth, Cpus, Last, appear, privileges};
-use super::steps::{Steps, console, finish, keyring_label, labels, oom_score_adj};
+use super::steps::{Steps, console, finish, keyring_label, labels, oom_score_adj, own_devices};
 use crate::model::limits::Affinity;
 use crate::model::namespaces::flag;
 use crate::model::plan::Plan;
@@ -55,9 +55,7 @@ pub fn exec(plan: &Plan, process: &Process, setup: &ExecSetup) -> Script {
         steps.push(Op::SessionKeyring(name.clone()));
     }
     console(&mut steps, process, false);
-    if !process.terminal {
-        steps.push(Op::OwnNull);
-    }
+    own_devices(&mut steps, process, setup.keep_below);
     let (setgroups, keep_below) = (setup.setgroups, setup.keep_below);
     // config.md, "execCPUAffinity": without a final affinity that of the runtime stays.
     let cpus = match &process.limits.affinity {

@@ -13,7 +13,7 @@ use crate::script::Script;
 use crate::script::op::Op;
 use crate::script::rights::{Birth, Cpus, Last, appear, privileges};
 use crate::script::steps::{
-    Steps, c_path, close_others, console, finish, keyring_label, labels, oom_score_adj,
+    Steps, c_path, close_others, console, finish, keyring_label, labels, oom_score_adj, own_devices,
 };
 use crate::sys::RawFd;
 
@@ -101,9 +101,7 @@ pub fn init(plan: &Plan, process: &Process, setup: &InitSetup) -> Script {
     } else {
         steps.at(Op::EnterRoot(c_path(&plan.rootfs.path)), "root.path");
         console(&mut steps, process, false);
-        if !process.terminal {
-            steps.push(Op::OwnNull);
-        }
+        own_devices(&mut steps, process, setup.keep_below);
         if plan.wants_hooks() {
             steps.at(Op::AwaitHooks, "hooks");
         }
@@ -140,7 +138,12 @@ fn namespaces(steps: &mut Steps, plan: &Plan, setup: &InitSetup) {
         let op = if flags == flag::PID && !namespaces.needs_stage() {
             let is_proc =
                 |mount: &&Rc<Mount>| mount.fstype().is_some_and(|name| name.as_c_str() == c"proc");
-            Op::JoinPid { fd, procfs: plan.mounts.iter().filter(is_proc).count() }
+            for mount in plan.mounts.iter().filter(is_proc) {
+                let (mount, make) = (mount.clone(), !namespaces.may_mount(flag::PID));
+                let field = mount.field.clone();
+                steps.for_field(Op::Procfs { mount, namespace: fd, make }, &field);
+            }
+            Op::JoinPid { fd }
         } else {
             Op::Join { fd, flags }
         };

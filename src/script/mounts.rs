@@ -15,7 +15,7 @@ use crate::script::holders::Holders;
 use crate::script::init::InitSetup;
 use crate::script::kept::Kept;
 use crate::script::op::{Guarded, Op};
-use crate::script::steps::{Steps, c_path, close_others, console};
+use crate::script::steps::{Steps, c_path, close_others, console, own_devices};
 
 /// From a view of the host to one of the container.
 pub(super) fn steps(steps: &mut Steps, plan: &Plan, process: &Process, setup: &InitSetup) {
@@ -26,9 +26,7 @@ pub(super) fn steps(steps: &mut Steps, plan: &Plan, process: &Process, setup: &I
     }
     devices(steps, plan);
     console(steps, process, true);
-    if !process.terminal {
-        steps.push(Op::OwnNull);
-    }
+    own_devices(steps, process, setup.keep_below);
     let cwd = process.cwd.as_bytes();
     let inside = cwd.iter().position(|byte| *byte != b'/').map(|start| &cwd[start..]);
     if let Some(Ok(path)) = inside.map(CString::new) {

@@ -69,8 +69,15 @@ pub enum Op {
     JoinPid {
         /// Its file.
         fd: RawFd,
-        /// How many procfs of it will be mounted.
-        procfs: usize,
+    },
+    /// Opens the procfs of a pid namespace that will be joined, for one of `mounts`.
+    Procfs {
+        /// Which of them.
+        mount: Rc<Mount>,
+        /// The file of the pid namespace.
+        namespace: RawFd,
+        /// Makes it as well: root of the container's user namespace will have no right to.
+        make: bool,
     },
     /// Makes namespaces for this process; of pid and time, for its children.
     Unshare(u64),
@@ -81,6 +88,9 @@ pub enum Op {
     },
     /// Overwrites the arguments and the environment that the caller has given to `rt`.
     ForgetArguments,
+    /// Unmaps what the runtime has read and planned: from here on nothing is used but the script,
+    /// and of that nothing that is shared with the plan.
+    ForgetPlan,
     /// Waits until the runtime's own binary is out of reach: from here on others may see this
     /// process.
     Appear,
@@ -182,8 +192,14 @@ pub enum Op {
         /// Also mounts it at /dev/console.
         mount: bool,
     },
-    /// Stdio that is the host's null device becomes the container's.
-    OwnNull,
+    /// Descriptors of the caller that are the host's null device, or another that every container
+    /// has nodes of its own of, become the container's.
+    OwnDevices {
+        /// The first descriptor: stdio may be a terminal.
+        from: RawFd,
+        /// Those from here on are not the program's.
+        below: RawFd,
+    },
     /// Makes the working directory where it is missing.
     MakeCwd(CString),
     /// Waits while the parent runs hooks.

@@ -132,6 +132,8 @@ pub(super) fn appear(steps: &mut Steps, plan: &Plan, process: &Process, last: &L
     let early = plan.seccomp.as_ref().is_some_and(|filter| passes_all(filter, after));
     let (early, late) = if early { (seccomp, None) } else { (None, seccomp) };
 
+    // Hooks with their environment, paths of the host: nobody who looks shall find them.
+    steps.push(Op::ForgetPlan);
     // Nothing is opened from here on but close-on-exec.
     steps.push(Op::CloseFrom(last.keep_below));
     if privileged {

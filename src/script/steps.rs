@@ -83,3 +83,13 @@ pub(super) fn console(steps: &mut Steps, process: &Process, mount: bool) {
 pub(super) fn c_path(path: &std::path::Path) -> CString {
     CString::new(path.as_os_str().as_bytes()).unwrap_or_default()
 }
+
+/// A terminal is stdio already.
+pub(super) fn own_devices(steps: &mut Steps, process: &Process, keep_below: u32) {
+    let from = if process.terminal { 3 } else { 0 };
+    // No more can be open (runtime::fds).
+    let below = RawFd::try_from(keep_below).unwrap_or(RawFd::MAX);
+    if from < below {
+        steps.push(Op::OwnDevices { from, below });
+    }
+}

@@ -42,6 +42,7 @@ struct Process {
     host_in_sight: bool,
     host_open: bool,
     knows_caller: bool,
+    knows_plan: bool,
     in_session: bool,
     seen: bool,
     at_gate: bool,
@@ -76,6 +77,7 @@ impl Process {
             host_in_sight: true,
             host_open: true,
             knows_caller: true,
+            knows_plan: true,
             in_session: false,
             seen: false,
             at_gate: false,
@@ -90,6 +92,9 @@ impl Process {
     fn run(&mut self, op: &Op, plan: &Plan, unprivileged: bool) {
         match op {
             Op::ForgetArguments => self.knows_caller = false,
+            Op::ForgetPlan => self.knows_plan = false,
+            // What they hold is shared with the plan.
+            Op::Mount { .. } | Op::Procfs { .. } | Op::Devices { .. } => assert!(self.knows_plan),
             Op::Dumpable(on) => self.dumpable = *on,
             Op::Unshare(flags) => self.make(*flags),
             Op::Fork { namespaces } => self.make(*namespaces),
@@ -142,7 +147,8 @@ impl Process {
         assert_eq!(self.nnp, creds.no_new_privileges);
         assert_eq!(self.filtered, plan.seccomp.is_some() && !waits);
         assert!(!self.dumpable || unprivileged, "memory can be read");
-        assert!(!self.host_in_sight && !self.host_open && !self.knows_caller, "{self:?}");
+        assert!(!self.host_in_sight && !self.host_open, "{self:?}");
+        assert!(!self.knows_caller && !self.knows_plan, "{self:?}");
     }
 }
 

@@ -19,6 +19,9 @@ const SIBLING: u64 = (libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID) as u64;
 /// The first argument of clone(2) when a process is [`reborn`].
 pub const REBORN_FLAGS: u64 = SIBLING | libc::CLONE_VM as u64;
 
+/// The first argument of clone(2) when a process makes a copy of itself by [`fork`].
+pub const FORK_FLAGS: u64 = (libc::CLONE_PIDFD | libc::SIGCHLD) as u64;
+
 /// struct clone_args of clone3(2).
 #[repr(C)]
 #[derive(Default)]
@@ -83,6 +86,20 @@ pub fn clone3(
     // SAFETY: args has the layout of struct clone_args; without CLONE_VM and without a
     // stack the child goes on here with its own copy of all memory, as after fork.
     let answer = unsafe { libc::syscall(libc::SYS_clone3, args, size_of::<CloneArgs>()) };
+    Ok(match check(answer)? {
+        0 => Side::Child,
+        pid => Side::Parent { pid: pid as i32, pidfd },
+    })
+}
+
+/// Clones this process into the namespaces that it has chosen for its children, by clone(2), so that a
+/// filter can look at [`FORK_FLAGS`]. The caller must have one thread only.
+pub fn fork() -> Result<Side, Errno> {
+    let mut pidfd: RawFd = -1;
+    let (flags, pidfd_at) = (FORK_FLAGS, &raw mut pidfd);
+    // SAFETY: as for clone3. The kernel stores a descriptor where CLONE_PIDFD has it, in the third
+    // argument on all three architectures.
+    let answer = unsafe { libc::syscall(libc::SYS_clone, flags, 0, pidfd_at, 0, 0) };
     Ok(match check(answer)? {
         0 => Side::Child,
         pid => Side::Parent { pid: pid as i32, pidfd },

@@ -134,9 +134,10 @@ pub fn fstat(fd: RawFd) -> Result<libc::stat, Errno> {
     Ok(unsafe { stat.assume_init() })
 }
 
-/// Whether this is the null device, by its number.
-pub fn is_null_device(stat: &libc::stat) -> bool {
-    stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == libc::makedev(1, 3)
+/// fcntl(2) `F_GETFL`: how the file was opened.
+pub fn status_flags(fd: RawFd) -> Result<i32, Errno> {
+    // SAFETY: integers only.
+    check(unsafe { libc::syscall(libc::SYS_fcntl, fd, libc::F_GETFL, 0) }).map(|flags| flags as i32)
 }
 
 /// stat(2) of a path.

@@ -1,8 +1,13 @@
 //! The arguments and the environment of this program, as the kernel has put them on its stack:
-//! /proc/PID/cmdline and /proc/PID/environ show what is there.
+//! /proc/PID/cmdline and /proc/PID/environ show what is there. And its heap: what a child need not keep
+//! of either, it lets go of.
 
 use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use nix::errno::Errno;
+
+use super::alloc::MEMORY;
 
 /// Where they begin, and how many bytes they are; 0 where that is not known.
 static BEGIN: AtomicUsize = AtomicUsize::new(0);
@@ -41,6 +46,20 @@ pub fn find_arguments() {
         BEGIN.store(begin, Relaxed);
         LENGTH.store(arguments + environment, Relaxed);
     }
+}
+
+/// From here on memory is taken from a heap of its own, which a child keeps. Comes before anything is
+/// made that would be left behind for want of memory. Parent only.
+pub fn separate_heap() -> Result<(), Errno> {
+    if MEMORY.separate() { Ok(()) } else { Err(Errno::ENOMEM) }
+}
+
+/// Unmaps all that was allocated before [`separate_heap`]: what was read and planned. For a process that
+/// runs a script which was made after that, and has no use for what is shared with the plan.
+/// Child-safe.
+pub fn forget_plan() {
+    // SAFETY: the process goes on with its script and its stack (`child::enter`).
+    unsafe { MEMORY.forget_first() };
 }
 
 /// Overwrites them, for a process that has need of neither any more. Child-safe.

@@ -12,6 +12,7 @@ pub mod clib;
 pub mod clone;
 pub mod copy;
 pub mod cred;
+pub mod dev;
 pub mod dir;
 #[cfg(first_start)]
 mod first;

@@ -41,11 +41,14 @@ pub fn open(pid: i32) -> Result<OwnedFd, Errno> {
 
 /// pidfd_send_signal(2); signal 0 only asks whether the process is there.
 pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
+    send_signal_raw(pidfd.as_raw_fd(), signal)
+}
+
+/// The same for a process between clone3 and execve: child-safe.
+pub fn send_signal_raw(pidfd: RawFd, signal: i32) -> Result<(), Errno> {
     let none = ptr::null::<libc::siginfo_t>();
     // SAFETY: a null siginfo means the same as kill(2).
-    check_unit(unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0)
-    })
+    check_unit(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal, none, 0) })
 }
 
 /// pidfd_getfd(2): a copy of descriptor `number` of that process.

@@ -36,13 +36,13 @@ const NODES: [(&str, u32, u32); 7] = [
 
 /// A /dev of the host's that is this test's alone, and how its files are. A runtime that is wrong
 /// harms no other one.
-struct HostDev {
-    dir: PathBuf,
+pub struct HostDev {
+    pub dir: PathBuf,
     before: Vec<String>,
 }
 
 impl HostDev {
-    fn new(c: &Case) -> HostDev {
+    pub fn new(c: &Case) -> HostDev {
         let dir = c.path("dev");
         fs::create_dir(&dir).unwrap();
         sys::mount("dev", &dir, "tmpfs", 0, "mode=755").unwrap();
@@ -70,11 +70,11 @@ impl HostDev {
     }
 
     #[track_caller]
-    fn untouched(&self, by: &str) {
+    pub fn untouched(&self, by: &str) {
         assert_eq!(self.before, HostDev::look(&self.dir), "changed by {by}");
     }
 
-    fn leave(self) {
+    pub fn leave(self) {
         sys::umount_detach(Path::new("/dev")).unwrap();
         sys::umount_detach(&self.dir).unwrap();
     }
@@ -95,7 +95,7 @@ const TARGETS: [&str; 11] = [
     "0",
 ];
 
-const RIGHTS: [&[&str]; 3] = [
+pub const RIGHTS: [&[&str]; 3] = [
     &[],
     &["CAP_CHOWN", "CAP_FOWNER", "CAP_DAC_OVERRIDE"],
     &["CAP_CHOWN", "CAP_FOWNER", "CAP_DAC_OVERRIDE", "CAP_SETUID", "CAP_MKNOD"],
@@ -180,7 +180,7 @@ fn exec_cannot_change_a_device_of_the_host(c: &Case) {
 }
 
 /// Ids inside are those outside, so that root inside owns the files of the host's root.
-fn of_the_hosts_root(b: &mut Bundle) -> &mut Bundle {
+pub fn of_the_hosts_root(b: &mut Bundle) -> &mut Bundle {
     let map = json!([{"containerID": 0, "hostID": 0, "size": 65_536}]);
     b.namespace("user", None);
     b.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map)

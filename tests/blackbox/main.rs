@@ -41,6 +41,7 @@ mod examples;
 mod exchanged;
 mod exec;
 mod faults;
+mod handed_devices;
 mod hooks;
 mod hooks_confined;
 mod host_devices;
@@ -66,6 +67,7 @@ mod nested;
 mod netdevices;
 mod notify;
 mod process;
+mod procfs_joined;
 mod rdt;
 mod removal;
 mod rootfs;
@@ -101,6 +103,7 @@ fn all() -> Vec<support::Test> {
         engines::tests(),
         examples::tests(),
         process::tests(),
+        procfs_joined::tests(),
         scheduling::tests(),
         rdt::tests(),
         namespaces::tests(),
@@ -144,6 +147,7 @@ fn all() -> Vec<support::Test> {
         exchanged::tests(),
         traps::tests(),
         bounded::tests(),
+        handed_devices::tests(),
         host_devices::tests(),
         selinux::tests(),
         symlinks::tests(),

@@ -23,7 +23,7 @@ tests! {
 }
 
 /// What a container needs to make others.
-const CAPS: &[&str] = &[
+pub const CAPS: &[&str] = &[
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_FOWNER",
@@ -40,7 +40,7 @@ const CAPS: &[&str] = &[
 ];
 
 /// The usual configuration, for a container in a container, with this root.
-fn inner(root: &str) -> Value {
+pub fn inner(root: &str) -> Value {
     let mut config = crate::support::bundle::default_config();
     config["root"]["path"] = json!(root);
     config["hostname"] = json!("inner");
@@ -49,7 +49,7 @@ fn inner(root: &str) -> Value {
 }
 
 /// A container with `/rt`, and a bundle for each configuration: `/b0`, `/b1`, ...
-fn outer(c: &Case, configs: &[Value]) -> Bundle {
+pub fn outer(c: &Case, configs: &[Value]) -> Bundle {
     let mut b = c.bundle();
     b.caps(CAPS).unmount("/sys/fs/cgroup");
     b.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["rw", "nosuid", "nodev", "noexec"]);

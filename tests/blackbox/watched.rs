@@ -29,7 +29,7 @@ const PEER: [&str; 3] = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_KILL"];
 /// CAP_KILL alone.
 pub const FINAL: &str = "0000000000000020";
 pub const ROUNDS: usize = 30;
-/// In the environment of the runtime, and nowhere else.
+/// In the environment of the runtime, and in that of hooks which never run in a container.
 pub const WORD: &str = "what-the-caller-of-rt-knows";
 
 pub struct Watch {
@@ -73,6 +73,7 @@ pub fn watched(c: &Case, watch: &Watch) -> Bundle {
     let mut b = c.bundle();
     b.caps(&["CAP_KILL"]).namespace("pid", Some(&watch.namespace));
     filter(&mut b);
+    b.set("/hooks/poststop", json!([{"path": "/bin/true", "env": [format!("KEY={WORD}")]}]));
     b
 }
 
@@ -101,12 +102,7 @@ pub fn final_from_the_first_moment(seen: &[Value], least: usize) {
     assert!(early == 0 || tried > 0, "none of {early} binaries was tried");
     for process in seen {
         assert_ne!(process["mount_of_exe"], 0, "{process}");
-        if process["own_user_namespace"] == false {
-            // The helper that opens a procfs before Linux 6.17.
-            assert_eq!(process["leads_to_the_host"], false, "{process}");
-            assert_eq!(process["knows_the_word"], false, "{process}");
-            continue;
-        }
+        assert_eq!(process["own_user_namespace"], true, "{process}");
         for set in ["permitted", "effective", "bounding"] {
             assert_eq!(process[set], FINAL, "{set}: {process}");
         }
@@ -131,7 +127,34 @@ pub fn final_from_the_first_moment(seen: &[Value], least: usize) {
     }
 }
 
-fn many_creates(c: &Case, through: &[&str]) {
+/// CAP_SYS_ADMIN alone.
+const OF_HELPER: &str = "0000000000200000";
+
+/// The helper that opens a procfs before Linux 6.17, which has nothing to be taken.
+fn is_helper(process: &Value) -> bool {
+    process["effective"] == OF_HELPER
+}
+
+#[track_caller]
+fn can_do_nothing(helpers: &[Value]) {
+    for process in helpers.iter().filter(|process| process["gone"] == false) {
+        assert_eq!(process["permitted"], OF_HELPER, "{process}");
+        assert_eq!(process["inheritable"], "0000000000000000", "{process}");
+        assert_eq!(process["seccomp"], "2", "{process}");
+        assert_eq!(process["own_user_namespace"], true, "{process}");
+        assert_eq!(process["leads_to_the_host"], false, "{process}");
+        assert_eq!(process["leads_home"], false, "{process}");
+        assert_eq!(process["knows_the_word"], false, "{process}");
+        assert_ne!(process["mount_of_exe"], 0, "{process}");
+        for fd in process["fds"].as_array().unwrap() {
+            let target = fd["target"].as_str().unwrap();
+            let harmless = target.starts_with("socket:") || target == "anon_inode:[fscontext]";
+            assert!(harmless, "{fd} of {process}");
+        }
+    }
+}
+
+fn many_creates(c: &Case, through: &[&str]) -> Vec<Value> {
     let watch = watch(c);
     let dir = watched(c, &watch).args(&["/bin/ls", "/proc/self"]).save();
     for _ in 0..ROUNDS {
@@ -142,11 +165,11 @@ fn many_creates(c: &Case, through: &[&str]) {
         assert!(out.out().contains("mountinfo"), "a procfs of its namespace: {}", out.out());
         c.rt(&["delete", ID]).ok();
     }
-    final_from_the_first_moment(&watch.end(c), ROUNDS / 2);
+    watch.end(c)
 }
 
 fn creates_in_a_joined_pid_namespace(c: &Case) {
-    many_creates(c, &[]);
+    final_from_the_first_moment(&many_creates(c, &[]), ROUNDS / 2);
 }
 
 /// Linux 6.17 has a parameter for it; before, somebody has to go there (`child::procfs`).
@@ -154,7 +177,11 @@ fn creates_before_a_procfs_could_be_asked_for(c: &Case) {
     let probe = c.base.join("probe").to_string_lossy().into_owned();
     let number = libc::SYS_fsconfig.to_string();
     let (set_fd, einval) = ("5", libc::EINVAL.to_string());
-    many_creates(c, &[&probe, "refuse", &number, "1", set_fd, &einval]);
+    let seen = many_creates(c, &[&probe, "refuse", &number, "1", set_fd, &einval]);
+    let (helpers, seen): (Vec<_>, Vec<_>) = seen.into_iter().partition(is_helper);
+    println!("{} helpers", helpers.len());
+    can_do_nothing(&helpers);
+    final_from_the_first_moment(&seen, ROUNDS / 2);
 }
 
 fn runs_in_a_joined_pid_namespace(c: &Case) {
@@ -196,7 +223,10 @@ fn execs_without_no_new_privileges(c: &Case) {
 fn start_hooks_in_a_joined_pid_namespace(c: &Case) {
     let watch = watch(c);
     let mut b = watched(c, &watch);
-    b.set("/hooks/startContainer", json!([{"path": "/probe", "args": ["probe", "exit", "0"]}]));
+    b.set(
+        "/hooks",
+        json!({"startContainer": [{"path": "/probe", "args": ["probe", "exit", "0"]}]}),
+    );
     let dir = b.args(&["/probe", "exit", "0"]).save();
     for _ in 0..ROUNDS {
         c.rt_cmd(&["create", "-b", &dir, ID]).env("SECRET", WORD).run().ok();
@@ -227,6 +257,8 @@ fn gate_of_a_new_pid_namespace(c: &Case) {
         let mut b = c.bundle();
         b.caps(&["CAP_KILL"]).set("/process/noNewPrivileges", json!(nnp));
         filter(&mut b);
+        b.set("/hooks/poststop", json!([{"path": "/bin/true", "env": [format!("KEY={WORD}")]}]));
+        b.push("/hooks/poststop", json!({"path": "/bin/true", "args": ["true", WORD]}));
         c.rt_cmd(&["create", "-b", &b.args(&["/probe", "sleep"]).save(), ID])
             .env("SECRET", WORD)
             .run()
@@ -333,9 +365,14 @@ fn nothing_is_done_for_who_has_the_socket(c: &Case) {
     b.caps(&["CAP_KILL"]).namespace("pid", Some(&format!("/proc/{pid}/ns/pid")));
     b.set("/hooks/createRuntime", hook.clone()).set("/hooks/createContainer", hook);
     let dir = b.args(&["/probe", "sleep"]).save();
-    for _ in 0..ROUNDS {
+    let probe = c.base.join("probe").to_string_lossy().into_owned();
+    let (number, einval) = (libc::SYS_fsconfig.to_string(), libc::EINVAL.to_string());
+    // Also of the helper that opens a procfs before Linux 6.17.
+    let older = [&*probe, "refuse", &number, "1", "5", &einval];
+    for round in 0..ROUNDS {
         // It may well fail: the peer can do to this container what it likes.
-        c.rt(&["create", "-b", &dir, ID]);
+        let through = if round % 2 == 0 { &older[..0] } else { &older[..] };
+        c.rt_cmd(&["create", "-b", &dir, ID]).through(through).run();
         c.rt(&["delete", "--force", ID]).ok();
     }
     c.rt(&["delete", "-f", "peer"]).ok();

@@ -70,7 +70,8 @@ impl Planner<'_> {
                 read.refuse_parameters(kind, findings);
                 Some(What::Bind { source: c"/sys".to_owned(), recursive: true })
             }
-            "proc" if of_host(flag::PID) => {
+            // Of a namespace that is joined the runtime makes it before it gives its rights up.
+            "proc" if of_host(flag::PID) && !self.around.namespaces.joins(flag::PID) => {
                 let kind =
                     "the host's /proc, which is bound where there is no pid namespace of its own";
                 read.refuse_parameters(kind, findings);

@@ -290,7 +290,7 @@ fn become_user(rights: &Rights<'_>) -> Result<(), Errno> {
     cred::set_dumpable(false)
 }
 
-/// In the order of the process itself (see `plan::script`).
+/// In the order of the process itself (see `script::rights`).
 fn drop_rights(rights: &Rights<'_>) -> Result<(), Errno> {
     let (creds, late) = (&rights.process.creds, rights.filter.is_some() && !rights.early_filter);
     let privileged = !creds.no_new_privileges;

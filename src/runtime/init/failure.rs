@@ -97,8 +97,11 @@ impl Birth {
         if let Some(said) = text.trim().get(2..).filter(|said| !said.is_empty()) {
             error = error.detail(said);
         }
-        if let (Call::FsMount, Errno::EPERM, Some(Op::Mount { mount, .. })) =
-            (call, errno, self.script.op(index))
+        if let (
+            Call::FsMount,
+            Errno::EPERM,
+            Some(Op::Mount { mount, .. } | Op::Procfs { mount, .. }),
+        ) = (call, errno, self.script.op(index))
         {
             return error.hint(mounts::too_revealing(&mount.shown_source()));
         }
@@ -213,6 +216,9 @@ fn hint(call: Call, errno: Errno, step: &str) -> Option<&'static str> {
         }
         ("write-proc", Call::OpenTarget, Errno::EXDEV) => {
             Some("something is mounted over this part of the host's /proc")
+        }
+        ("mount", Call::Procfs, Errno::ETIMEDOUT | Errno::EBADMSG | Errno::ECHILD) => {
+            Some("a process of the joined pid namespace may have interfered, or a seccomp filter")
         }
         ("fork", Call::Clone, Errno::EAGAIN) => Some(TOO_MANY),
         ("bind-root", Call::OpenSource, Errno::EACCES) => {

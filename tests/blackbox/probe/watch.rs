@@ -49,11 +49,10 @@ fn look(pid: u32, stopped: bool, secret: &str, word: &str) -> serde_json::Value 
     });
     let environ = fs::read(file("environ")).unwrap_or_default();
     let cmdline = fs::read(file("cmdline")).unwrap_or_default();
-    json!({
+    let mut seen = json!({
         "pid": pid,
         "stopped": stopped,
         "name": of("Name:"),
-        "gone": status.is_empty() || of("State:").starts_with('Z'),
         "own_user_namespace": user == own_user,
         "permitted": of("CapPrm:"),
         "effective": of("CapEff:"),
@@ -73,7 +72,11 @@ fn look(pid: u32, stopped: bool, secret: &str, word: &str) -> serde_json::Value 
         "mount_of_exe": make_writable(&file("exe")),
         "knows_the_word": stopped && remembers(pid, word.as_bytes()),
         "memory_was_read": stopped && remembers(pid, b"\x7fELF"),
-    })
+    });
+    // It may have ended while it was looked at.
+    let status = fs::read_to_string(file("status")).unwrap_or_default();
+    seen["gone"] = json!(status.is_empty() || status.contains("\nState:\tZ"));
+    seen
 }
 
 /// Tries to make the mount writable that the program of another process is on, as root of a user
