@@ -5,7 +5,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::{RawFd, check_fd};
+use super::{RawFd, check_fd, cred};
 
 /// `MFD_EXEC` of `linux/memfd.h`: since Linux 6.3 whether a memfd may be executed is
 /// asked for.
@@ -64,8 +64,23 @@ pub fn started_from() -> Option<RawFd> {
     name.to_str().ok()?.strip_prefix("/dev/fd/")?.parse().ok()
 }
 
-/// Whether this program has more rights than its caller (`AT_SECURE` of getauxval(3)).
+/// Whether this program has more rights than its caller: it is setuid or setgid, or has file
+/// capabilities. `AT_SECURE` of getauxval(3) says so, and also where only the SELinux domain has changed
+/// at the start, which lends nobody else's ids and capabilities.
 pub fn is_setuid() -> bool {
     // SAFETY: reads the auxiliary vector.
-    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+    let vector = |kind| unsafe { libc::getauxval(kind) };
+    if vector(libc::AT_SECURE) == 0 {
+        return false;
+    }
+    let changed = vector(libc::AT_UID) != vector(libc::AT_EUID)
+        || vector(libc::AT_GID) != vector(libc::AT_EGID);
+    // Root has its capabilities of itself, and a user those that are ambient.
+    let granted = |bit: u32, permitted: u64| {
+        permitted & 1 << bit != 0 && !cred::ambient_is_set(bit).unwrap_or(false)
+    };
+    changed
+        || vector(libc::AT_EUID) != 0
+            && cred::capget()
+                .map_or(true, |(_, permitted, _)| (0..64).any(|bit| granted(bit, permitted)))
 }
