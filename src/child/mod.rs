@@ -55,8 +55,9 @@ use crate::sync::{self, Frame, Kind};
 use crate::sys::page::SharedPage;
 use crate::sys::{RawFd, clone, fs, mount, ns};
 
-pub use self::calls::{LAST, Needed};
+pub use self::calls::{LAST, LAST_OF_AGENT, LISTENER, Needed};
 use self::finish::Home;
+pub use self::listener::Listener;
 pub use self::op::{Guarded, Op};
 use self::report::{At, Detail};
 pub use self::report::{Call, Failure};

@@ -12,10 +12,10 @@ use ::std::rc::Rc;
 use ::std::string::String;
 use ::std::vec::Vec;
 
+use super::listener::{self, Listener};
 use super::report::Failure;
 use super::{
-    Kept, Place, Script, console, creds, devices, finish, gate, guard, listener, mounts, null,
-    process, root,
+    Kept, Place, Script, console, creds, devices, finish, gate, guard, mounts, null, process, root,
 };
 use crate::plan::creds::Caps;
 use crate::plan::devices::{Device, Nodes};
@@ -320,8 +320,8 @@ pub enum Op {
         flags: u64,
         /// Without no_new_privs the kernel wants CAP_SYS_ADMIN in effect.
         privileged: bool,
-        /// There is a listener to be handed over.
-        notify: bool,
+        /// What becomes of its listener.
+        listener: Listener,
     },
     /// Closes what the parent had open, which the clone has copied: everything from
     /// `from` on but what this process still needs and `keep` (-1 for nothing).
@@ -449,12 +449,12 @@ impl Op {
                 creds::drop_to(caps, *before_filter, *verify)
             }
             Op::NoNewPrivileges => creds::no_new_privileges(),
-            Op::Seccomp { program, flags, privileged, notify } => {
+            Op::Seccomp { program, flags, privileged, listener } => {
                 if *privileged {
                     creds::raise_permitted()?;
                 }
                 let answer = seccomp::set_mode_filter(program, *flags)?;
-                if *notify { listener::hand_over(at, answer) } else { Ok(()) }
+                listener::leave(at, answer, *listener)
             }
             Op::CloseOthers { from, keep } => process::close_others(at, *from, *keep),
             Op::ResetSignals => {

@@ -7,7 +7,7 @@ use ::core::prelude::rust_2024::*;
 use ::std::ffi::CString;
 use ::std::vec::Vec;
 
-use super::Op;
+use super::{Listener, Op};
 use crate::plan::field::Field;
 use crate::sys::page::CArray;
 
@@ -35,4 +35,13 @@ pub struct Script {
     pub envp: CArray,
     /// The seccomp filter lets it look at a program that cannot be executed, or at least live on.
     pub may_look: bool,
+}
+
+impl Script {
+    /// Whether the process sends its seccomp listener itself.
+    pub fn sends_listener(&self) -> bool {
+        let sends =
+            |step: &Step| ::core::matches!(step.op, Op::Seccomp { listener: Listener::Sent, .. });
+        self.steps.iter().any(sends)
+    }
 }

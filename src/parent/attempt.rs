@@ -20,7 +20,7 @@ use crate::plan::process::Process;
 use crate::plan::resources::Manager;
 use crate::plan::script::{self, InitSetup, OpenNamespace};
 use crate::resctrl::Resctrl;
-use crate::state::{self, Container, OciState, Status};
+use crate::state::{self, Agent, Container, OciState, Status};
 use crate::sys::signal;
 
 /// What there is of a container in the making.
@@ -34,6 +34,8 @@ pub(super) struct Attempt<'a> {
     devices: Option<Moved>,
     master: Option<OwnedFd>,
     messenger: Option<Messenger>,
+    /// Gets the seccomp listener while the container is being created.
+    agent: Option<Agent>,
     sources: Sources,
     /// A hook has been run: what it has made, those of `poststop` take back.
     has_run_hooks: bool,
@@ -61,6 +63,7 @@ impl<'a> Attempt<'a> {
             devices: None,
             master: None,
             messenger: None,
+            agent: None,
             sources: Sources::default(),
             has_run_hooks: false,
         }
@@ -87,11 +90,17 @@ impl<'a> Attempt<'a> {
             self.container.dir.open_gate_for_init()
         });
         let gate = gate.transpose()?;
-        let (cradle, setup) = self.cradle_and_setup(host, placement, &files, gate.as_ref())?;
+        let (mut cradle, setup) = self.cradle_and_setup(host, placement, &files, gate.as_ref())?;
         if self.plan.namespaces.has(flag::USER) {
             limits::raise_hard(&self.process.limits.rlimits);
         }
         let script = script::init(self.plan, self.process, &setup);
+        if script.sends_listener() {
+            // Nothing of it is left to `start`.
+            self.agent = self.container.record.agent.take();
+        } else if self.request.gate && self.container.record.agent.is_some() {
+            cradle.page = Some(self.container.dir.make_listener_page()?);
+        }
 
         // 5  from here on there is a process
         let birth = birth::begin(script, &cradle)?;
@@ -166,13 +175,11 @@ impl<'a> Attempt<'a> {
             let (fd, field) = (file.as_raw_fd(), joined.field.clone());
             OpenNamespace { fd, flag: joined.flag, field }
         });
-        let has_listener = gate.is_some() && self.container.record.agent.is_some();
-        let page = has_listener.then(|| self.container.dir.make_listener_page()).transpose()?;
         let cgroup = match placement {
             Placement::Into(cgroup) => Some(cgroup),
             _ => None,
         };
-        let cradle = Cradle { namespaces: new, cgroup, page };
+        let cradle = Cradle { namespaces: new, cgroup, page: None };
         let setup = InitSetup {
             joins: joins.collect(),
             keyring: self.container.record.keyring(),
@@ -213,6 +220,12 @@ impl<'a> Attempt<'a> {
                     birth.answer(Some(tree.as_fd()))?;
                 }
                 Event::Nodes => birth.answer(Some(nodes::make(self.plan, birth.pid)?.as_fd()))?,
+                Event::Listener(listener) => {
+                    let agent = self.agent.take().ok_or_else(|| Error::new("there is no agent"))?;
+                    let (fd, state) = (listener.as_fd(), (Status::Creating, birth.pid));
+                    listener::give(fd, birth.pid, &agent, &self.container.record, state)?;
+                    birth.answer(None)?;
+                }
                 Event::Null => birth.answer(Some(nodes::null()?.as_fd()))?,
                 Event::Console(master, number) => self.terminal(master, number)?,
                 Event::Hooks => self.hooks()?,
@@ -309,7 +322,7 @@ impl<'a> Attempt<'a> {
         }
         birth.release(self.request.gate)?;
         match &self.container.record.agent {
-            // With a gate the filter comes after it: `start` hands the listener over.
+            // With a gate such a filter comes after it: `start` hands the listener over.
             Some(agent) if !self.request.gate => {
                 let Birth { page, pid, .. } = *birth;
                 let process = Notified { page, pid, pidfd: birth.pidfd.as_fd() };

@@ -121,7 +121,7 @@ pub fn exec(request: &Request<'_>) -> Result<Joined> {
     // must be able to give up.
     signal::set_mask(birth.mask).doing(|| "restore the signal mask")?;
     birth.seal();
-    match serve(request, agent.as_ref(), &process.limits, &mut birth) {
+    match serve(request, agent, &process.limits, &mut birth) {
         Ok(master) => Ok(Joined { birth, master }),
         Err(error) => {
             if let Err(error) = birth.abort() {
@@ -216,7 +216,7 @@ fn cgroup_of_init(request: &Request<'_>) -> Result<Option<OwnedFd>> {
 
 fn serve(
     request: &Request<'_>,
-    agent: Option<&Agent>,
+    mut agent: Option<Agent>,
     limits: &Limits,
     birth: &mut Birth,
 ) -> Result<Option<OwnedFd>> {
@@ -250,9 +250,17 @@ fn serve(
                 signal::set_mask(signal::Mask::ALL).doing(|| "block signals")?;
                 tracing::debug!("setns_init: about to exec: pid {} may go on", birth.pid);
                 birth.release(false)?;
-                if let Some(agent) = agent {
+                if let Some(agent) = &agent {
                     hand_over(request.container, agent, birth)?;
                 }
+            }
+            Event::Listener(listener) => {
+                if let Some(agent) = agent.take() {
+                    let status = request.container.status()?;
+                    let (fd, state) = (listener.as_fd(), (status, request.container.pid(status)));
+                    listener::give(fd, birth.pid, &agent, &request.container.record, state)?;
+                }
+                birth.answer(None)?;
             }
             // The page says so already: the child has looked a moment too early.
             Event::Appear => birth.answer(None)?,
