@@ -13,7 +13,7 @@ use super::report::{At, Call, Failure};
 use super::resolve::{self, Links, Want, kind};
 use super::{Kept, Place};
 use crate::plan::mounts::attributes::Attributes;
-use crate::plan::mounts::{FileSystem, Mount, OldMount, Parameter, What};
+use crate::plan::mounts::{self as plan, FileSystem, Link, Mount, OldMount, Parameter, What};
 use crate::sync::Kind;
 use crate::sys::fs::{RESOLVE_IN_ROOT, openat2};
 use crate::sys::mount::{self, MountAttr, attr};
@@ -34,9 +34,8 @@ pub(super) fn mount(
                     at.ask(Kind::Source, number.into())?.fd.ok_or(Errno::EBADMSG)?
                 }
                 (None, Some(kept)) => kept.get(),
-                (None, None) => {
-                    mount::clone_tree(::libc::AT_FDCWD, source, *recursive).at(Call::OpenSource)?
-                }
+                (None, None) => mount::clone_source(source, *recursive, !mount.links.of_source)
+                    .at(Call::OpenSource)?,
             };
             set_attributes(tree, mount)?;
             let want = match kind(tree).at(Call::OpenSource)? {
@@ -47,6 +46,7 @@ pub(super) fn mount(
             attach(mount, tree, target)?
         }
         What::FileSystem(made) => file_system(at, mount, made)?,
+        What::Link(link) => return make_link(at, mount, link),
         What::Remount { parameters } => remount(at, mount, parameters.as_deref())?,
     };
     match keep {
@@ -57,7 +57,32 @@ pub(super) fn mount(
 }
 
 fn links(mount: &Mount) -> Links {
-    if mount.plain_target { Links::Refuse } else { Links::Follow }
+    match mount {
+        Mount { plain_target: true, .. } => Links::Refuse,
+        Mount { links: plan::Links { of_target: true, .. }, .. } => Links::NotLast,
+        _ => Links::Follow,
+    }
+}
+
+/// Makes a link. What is there already must say the same.
+fn make_link(at: &Place, mount: &Mount, link: &Link) -> Result<(), Failure> {
+    if mount.on_proc {
+        return Err(Failure::new(Call::NotProc, Errno::EPERM));
+    }
+    let (directory, _) =
+        resolve::open_or_make(at.root, &link.directory, Links::Follow, Want::Directory)?;
+    let result = match fs::symlinkat(&link.content, directory, &link.name) {
+        Err(Errno::EEXIST) => {
+            let mut there = [0; 4096];
+            match fs::readlinkat(directory, &link.name, &mut there) {
+                Ok(text) if text == link.content.to_bytes() => Ok(()),
+                _ => Err(Failure::new(Call::NodeDiffers, Errno::EEXIST)),
+            }
+        }
+        other => other.at(Call::MakeLink),
+    };
+    fs::close(directory);
+    result
 }
 
 /// Closes the target.

@@ -127,6 +127,8 @@ pub enum Op {
         source: CString,
         /// With everything mounted below it.
         recursive: bool,
+        /// A link is followed.
+        follow: bool,
         /// How mounts travel between the source and the copy.
         propagation: u64,
     },
@@ -384,8 +386,8 @@ impl Op {
             }
             Op::EnterRoot(path) => root::enter(path),
             Op::EnterOpenRoot(fd) => root::enter_open(*fd),
-            Op::OpenTree { tree, source, recursive, propagation } => {
-                root::open_tree(tree, source, *recursive, *propagation)
+            Op::OpenTree { tree, source, recursive, follow, propagation } => {
+                root::open_tree(tree, source, (*recursive, *follow), *propagation)
             }
             Op::OpenNull => null::open_mask(at),
             Op::TreeNamespace { path, propagation } => root::namespace(at, path, *propagation),

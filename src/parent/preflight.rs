@@ -11,7 +11,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::{hooks, listener};
+use super::{hooks, listener, sources};
 use crate::error::errno_text;
 use crate::host::lsm;
 use crate::plan::Plan;
@@ -49,7 +49,7 @@ pub fn check(plan: &Plan, process: &Process) -> (Vec<OwnedFd>, Findings) {
             // An earlier entry may mount what this one copies out of the root.
             let made_later = |error: &io::Error| path.starts_with(root) && error.kind() == NotFound;
             // The socket of the service manager was looked at already.
-            if let Err(error) = fs::metadata(path)
+            if let Err(error) = sources::look(path, mount.links)
                 && !made_later(&error)
                 && mount.field != Field::of(notify::VARIABLE)
             {

@@ -1,12 +1,13 @@
 //! `mounts`: options become attributes, propagation and file system parameters.
 
 pub mod attributes;
+mod id_map;
 mod kinds;
 mod read;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,7 @@ use oci_spec::runtime::{Mount as SpecMount, Spec};
 
 use super::field::Field;
 use super::findings::Findings;
-use super::namespaces::{IdMapping, Namespaces, check_mappings, flag};
+use super::namespaces::{IdMapping, Namespaces, flag};
 use super::notify;
 use crate::sys::mount::attr;
 
@@ -65,6 +66,8 @@ pub struct Mount {
     pub source_of_parent: Option<u32>,
     /// Ids of the source's files show as others.
     pub id_map: Option<IdMap>,
+    /// What becomes of links at its ends.
+    pub links: Links,
     /// `mounts[N]`.
     pub field: Field,
 }
@@ -81,11 +84,36 @@ pub enum What {
         /// With everything mounted below it.
         recursive: bool,
     },
+    /// Nothing: a link is made.
+    Link(Link),
     /// Nothing: what an earlier entry has mounted there is changed.
     Remount {
         /// New parameters of its superblock; none when only the mount is meant.
         parameters: Option<Vec<Parameter>>,
     },
+}
+
+/// What becomes of a symbolic link at the ends of a bind; without these words it is followed
+/// (crun(1)).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Links {
+    /// `copy-symlink`: a source that is a link is made again, and not mounted.
+    pub copy: bool,
+    /// `src-nofollow`: a source that is a link is mounted itself.
+    pub of_source: bool,
+    /// `dest-nofollow`: a target that is a link is mounted on itself.
+    pub of_target: bool,
+}
+
+/// A link that is made in the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The directory of it, below the root.
+    pub directory: CString,
+    /// Its name.
+    pub name: CString,
+    /// What it says.
+    pub content: CString,
 }
 
 /// A new file system.
@@ -147,8 +175,27 @@ impl Mount {
         match &self.what {
             What::FileSystem(made) => made.fstype.to_string_lossy().into_owned(),
             What::Bind { source, .. } => source.to_string_lossy().into_owned(),
+            What::Link(link) => format!("a link to {}", link.content.to_string_lossy()),
             What::Remount { .. } => String::new(),
         }
+    }
+
+    /// Has the link that is its source made again at its target.
+    pub fn copy_link(&mut self, content: CString) {
+        let target = Path::new(OsStr::from_bytes(self.target.as_bytes()));
+        let text = |part: Option<&OsStr>| {
+            let part = part.filter(|part| !part.is_empty()).unwrap_or(OsStr::new("."));
+            CString::new(part.as_bytes()).unwrap_or_default()
+        };
+        let directory = text(target.parent().map(Path::as_os_str));
+        self.what = What::Link(Link { directory, name: text(target.file_name()), content });
+        self.source_of_parent = None;
+        self.id_map = None;
+    }
+
+    /// Whether there is a new mount in the end.
+    pub fn makes_mount(&self) -> bool {
+        matches!(self.what, What::FileSystem(_) | What::Bind { .. })
     }
 
     /// Whether this covers the whole of `path` (relative to the root).
@@ -156,7 +203,6 @@ impl Mount {
         self.target.as_bytes() == path.as_bytes()
     }
 
-    /// The type of a new file system.
     /// The type of a file system that is made for it.
     pub fn fstype(&self) -> Option<&CString> {
         match &self.what {
@@ -222,7 +268,7 @@ fn one(
         findings.notice(&field.key("destination"), text);
         target = inside;
     }
-    let id_map = id_map(spec, &read, field, around, findings);
+    let id_map = id_map::plan(spec, &read, field, around, findings);
     let c_target = findings.c_string(field, target.clone().into_os_string().into_encoded_bytes());
     let planner = kinds::Planner { spec, field, around, target: &c_target };
     let what = planner.what(&read, earlier, findings)?;
@@ -239,6 +285,7 @@ fn one(
         on_proc: target == Path::new("proc"),
         source_of_parent: None,
         id_map,
+        links: links(&read, findings),
         target: c_target,
         what,
         field: field.clone(),
@@ -258,6 +305,15 @@ fn one(
     Some(mount)
 }
 
+/// What becomes of links, of which only a new bind has any at its ends.
+fn links(read: &Options, findings: &mut Findings) -> Links {
+    let Some((at, links)) = &read.links else { return Links::default() };
+    if read.bind.is_none() || read.remount {
+        findings.refuse(at, "only a new bind mount has links at its ends");
+    }
+    *links
+}
+
 /// What the words of an entry are about; with the type of a new file system.
 fn subject(what: &What, new: Option<&str>, around: Around<'_>) -> Subject {
     match (what, new) {
@@ -269,7 +325,7 @@ fn subject(what: &What, new: Option<&str>, around: Around<'_>) -> Subject {
         }
         (What::Bind { .. }, Some(_)) => Subject::OfHost { readonly: false },
         (What::Bind { recursive: false, .. }, None) => Subject::Copy,
-        (What::Bind { .. }, None) | (What::Remount { .. }, _) => Subject::Tree,
+        (What::Bind { .. }, None) | (What::Link(_) | What::Remount { .. }, _) => Subject::Tree,
     }
 }
 
@@ -338,50 +394,6 @@ fn below_proc(mount: &mut Mount, target: &Path, may_be_proc: bool, findings: &mu
             findings.refuse_value(&at, mount.shown_target(), "must not be mounted below /proc");
         }
     }
-}
-
-/// `idmap`, `ridmap`, `uidMappings` and `gidMappings`.
-fn id_map(
-    spec: &SpecMount,
-    read: &Options,
-    field: &Field,
-    around: Around<'_>,
-    findings: &mut Findings,
-) -> Option<IdMap> {
-    let (uids, gids) = (field.key("uidMappings"), field.key("gidMappings"));
-    let list = |field: &Field, list: &Option<Vec<_>>, findings: &mut Findings| {
-        check_mappings(field, list.as_deref().unwrap_or_default(), findings)
-    };
-    let uid_map = list(&uids, spec.uid_mappings(), findings);
-    let gid_map = list(&gids, spec.gid_mappings(), findings);
-    let (at, maps) = match (uid_map.is_empty(), gid_map.is_empty(), &read.id_map) {
-        (true, true, None) => return None,
-        (true, true, Some((at, _))) => {
-            if !around.namespaces.has(flag::USER) {
-                let reason = "needs uidMappings and gidMappings, or a user namespace";
-                findings.refuse(at, reason);
-            }
-            (at, None)
-        }
-        (false, true, _) => {
-            findings.refuse(&gids, "missing: uidMappings need it");
-            return None;
-        }
-        (true, false, _) => {
-            findings.refuse(&uids, "missing: gidMappings need it");
-            return None;
-        }
-        (false, false, _) => (&uids, Some((uid_map, gid_map))),
-    };
-    let bind = read.bind.is_some() || spec.typ().as_deref() == Some("bind");
-    if !bind || read.remount {
-        findings.refuse(at, "only a new bind mount can be idmapped");
-    }
-    if around.unprivileged {
-        findings.refuse(at, "only root may make an idmapped mount");
-    }
-    let recursive = read.id_map.as_ref().is_some_and(|(_, recursive)| *recursive);
-    Some(IdMap { recursive, maps })
 }
 
 /// Has the parent open the sources of binds: root of a user namespace may not reach them,

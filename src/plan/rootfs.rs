@@ -10,7 +10,7 @@ use oci_spec::runtime::Spec;
 use super::Plan;
 use super::field::Field;
 use super::findings::Findings;
-use super::mounts::{Mount, NEED_NAMESPACE, What, clean};
+use super::mounts::{Mount, NEED_NAMESPACE, clean};
 use super::namespaces::{Namespaces, flag};
 
 /// A path of the container that is hidden or made read-only.
@@ -48,7 +48,7 @@ impl<'a> Holders<'a> {
         let target = |mount: &'a Mount| Path::new(OsStr::from_bytes(mount.target.to_bytes()));
         let mut holders: Vec<(usize, &Path)> = Vec::new();
         let mounts = plan.mounts.iter().enumerate();
-        for (index, mount) in mounts.filter(|(_, m)| !matches!(m.what, What::Remount { .. })) {
+        for (index, mount) in mounts.filter(|(_, m)| m.makes_mount()) {
             let at = target(mount);
             holders.retain(|(_, covered)| !covered.starts_with(at));
             if mount.plain_target || mount.is_at("proc") || mount.is_at("sys") {
