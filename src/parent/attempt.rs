@@ -205,9 +205,6 @@ impl<'a> Attempt<'a> {
                     if limits::oom_score_is_ours(namespaces, host.unprivileged) {
                         limits::set_oom_score(birth.pid, &self.process.limits)?;
                     }
-                    if !host.unprivileged && !self.process.terminal {
-                        stdio::give(namespaces, self.process.creds.uid);
-                    }
                     birth.answer(None)?;
                 }
                 Event::NetDevices => {
@@ -220,15 +217,15 @@ impl<'a> Attempt<'a> {
                     birth.answer(Some(tree.as_fd()))?;
                 }
                 Event::Nodes => birth.answer(Some(nodes::make(self.plan, birth.pid)?.as_fd()))?,
+                Event::Null => birth.answer(Some(nodes::null()?.as_fd()))?,
+                Event::Console(master, number) => self.terminal(master, number)?,
+                Event::Hooks => self.hooks()?,
                 Event::Listener(listener) => {
                     let agent = self.agent.take().ok_or_else(|| Error::new("there is no agent"))?;
                     let (fd, state) = (listener.as_fd(), (Status::Creating, birth.pid));
                     listener::give(fd, birth.pid, &agent, &self.container.record, state)?;
                     birth.answer(None)?;
                 }
-                Event::Null => birth.answer(Some(nodes::null()?.as_fd()))?,
-                Event::Console(master, number) => self.terminal(master, number)?,
-                Event::Hooks => self.hooks()?,
                 // The page says so already: the child has looked a moment too early.
                 Event::Appear => birth.answer(None)?,
                 Event::Ready => return self.ready(host),
@@ -303,6 +300,9 @@ impl<'a> Attempt<'a> {
         let birth = self.birth.as_ref().ok_or_else(no_child)?;
         if self.plan.namespaces.joins(flag::PID) {
             limits::set_scheduler(birth.pid, &self.process.limits)?;
+        }
+        if self.plan.namespaces.has(flag::USER) && !host.unprivileged && !self.process.terminal {
+            stdio::give(birth.pid, self.process.creds.uid)?;
         }
         self.delegate(birth, host.unprivileged)?;
         if let Some(record) = &self.container.record.intel_rdt {

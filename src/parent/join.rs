@@ -14,7 +14,7 @@ use super::fds::Passed;
 use super::handover::PidFile;
 use super::limits as own_limits;
 use super::listener::{self, Notified};
-use super::nodes;
+use super::{nodes, stdio};
 use crate::cgroup::Cgroup;
 use crate::cgroup::files::Events;
 use crate::error::{Doing, Error, Kind, Result};
@@ -121,7 +121,10 @@ pub fn exec(request: &Request<'_>) -> Result<Joined> {
     // must be able to give up.
     signal::set_mask(birth.mask).doing(|| "restore the signal mask")?;
     birth.seal();
-    match serve(request, agent, &process.limits, &mut birth) {
+    let gives_stdio =
+        record.namespaces & flag::USER != 0 && !host.unprivileged && !process.terminal;
+    let owner = gives_stdio.then_some(process.creds.uid);
+    match serve(request, agent, (&process.limits, owner), &mut birth) {
         Ok(master) => Ok(Joined { birth, master }),
         Err(error) => {
             if let Err(error) = birth.abort() {
@@ -217,7 +220,7 @@ fn cgroup_of_init(request: &Request<'_>) -> Result<Option<OwnedFd>> {
 fn serve(
     request: &Request<'_>,
     mut agent: Option<Agent>,
-    limits: &Limits,
+    (limits, stdio_owner): (&Limits, Option<u32>),
     birth: &mut Birth,
 ) -> Result<Option<OwnedFd>> {
     let mut terminal = None;
@@ -236,6 +239,9 @@ fn serve(
             Event::Ready => {
                 if request.container.record.namespaces & flag::PID != 0 {
                     own_limits::set_scheduler(birth.pid, limits)?;
+                }
+                if let Some(uid) = stdio_owner {
+                    stdio::give(birth.pid, uid)?;
                 }
                 if let Some(record) = &request.container.record.intel_rdt {
                     Resctrl::host().add(record, birth.pid)?;
