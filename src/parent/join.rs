@@ -14,7 +14,7 @@ use super::fds::Passed;
 use super::handover::PidFile;
 use super::limits as own_limits;
 use super::listener::{self, Notified};
-use super::{nodes, stdio};
+use super::{nodes, preflight, stdio};
 use crate::cgroup::Cgroup;
 use crate::cgroup::files::Events;
 use crate::error::{Doing, Error, Kind, Result};
@@ -75,6 +75,7 @@ pub fn exec(request: &Request<'_>) -> Result<Joined> {
         seccomp: plan::seccomp_filter(request.spec, &mut findings),
         ..Plan::default()
     });
+    preflight::security_modules(&process, None, &mut findings);
     let record = &request.container.record;
     for notice in findings.into_result()? {
         tracing::warn!("{notice}");

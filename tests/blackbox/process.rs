@@ -55,6 +55,7 @@ tests! {
     apparmor_profile_is_applied: needs(Need::AppArmor).needs(Need::Tool("apparmor_parser")),
     unknown_apparmor_profile_is_refused: needs(Need::AppArmor),
     unconfined_needs_no_apparmor: rt_only(),
+    exec_says_that_there_is_no_apparmor: needs(Need::NoAppArmor).rt_only(),
 }
 
 fn user_and_groups_are_exactly_those_given(c: &Case) {
@@ -529,6 +530,24 @@ fn unconfined_needs_no_apparmor(c: &Case) {
     c.up(&b);
     c.exec(&["/bin/true"]).ok();
     c.rt(&["exec", "--apparmor", "unconfined", ID, "/bin/true"]).ok();
+    c.down();
+}
+
+/// And who has asked for it.
+fn exec_says_that_there_is_no_apparmor(c: &Case) {
+    let mut b = c.bundle();
+    c.up(b.args(&["/probe", "sleep"]));
+    let out = c.rt(&["exec", "--apparmor", "some", ID, "/bin/true"]).exits(255);
+    assert_eq!(
+        out.err(),
+        format!("rt: exec {ID}: --apparmor \"some\": AppArmor is not enabled here\n")
+    );
+    let mut process = b.config["process"].clone();
+    process["apparmorProfile"] = json!("some");
+    fs::write(c.path("process.json"), process.to_string()).unwrap();
+    let out = c.rt(&["exec", "--process", &c.path_str("process.json"), ID]).exits(255);
+    let text = "process.json: apparmorProfile \"some\": AppArmor is not enabled here";
+    assert!(out.err().contains(text), "{}", out.err());
     c.down();
 }
 
