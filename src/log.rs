@@ -8,10 +8,13 @@
 
 #![forbid(unsafe_code)]
 
+use std::ffi::OsStr;
 use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, OnceLock};
 
@@ -22,7 +25,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::cli::args::Global;
 use crate::cli::words::{LogFormat, LogLevel};
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Error, Kind, Result};
 use crate::state::time;
 use crate::sys::io;
 
@@ -43,6 +46,7 @@ pub fn start(global: &Global) -> Result<()> {
     let file = match path {
         None => None,
         Some(path) => {
+            let path = file_of(path)?;
             let doing = || format!("open the log {}", path.display());
             // A FIFO that nobody reads is an error and not a reason to wait.
             let file = OpenOptions::new()
@@ -64,6 +68,20 @@ pub fn start(global: &Global) -> Result<()> {
         let _ = tracing::subscriber::set_global_default(Events);
     }
     Ok(())
+}
+
+/// The file of `--log`, for which crun(1) has a longer form, and other places beside it.
+fn file_of(given: &Path) -> Result<&Path> {
+    let bytes = given.as_os_str().as_bytes();
+    if let Some(path) = bytes.strip_prefix(b"file:") {
+        return Ok(Path::new(OsStr::from_bytes(path)));
+    }
+    if [&b"journald:"[..], b"syslog:"].iter().any(|other| bytes.starts_with(other)) {
+        let text = format!("--log {}: rt logs to files only", given.display());
+        let hint = "a file of this name is ./ and the name";
+        return Err(Error::new(text).kind(Kind::Invalid).hint(hint));
+    }
+    Ok(given)
 }
 
 /// From which level on events are taken, and whether warnings wait for the end.
