@@ -16,6 +16,7 @@ tests! {
     capabilities_absent_means_none: except_runc("keeps all"),
     capabilities_of_an_ordinary_user_stay_only_when_ambient,
     unknown_capability_is_a_warning,
+    capabilities_that_the_caller_lacks_fail_at_create: needs(Need::Tool("setpriv")),
     no_new_privileges_is_set_or_not,
     rlimits_are_set,
     few_open_files_are_enough_to_start: except_runc("they are not").except_crun("they are not"),
@@ -162,6 +163,24 @@ fn unknown_capability_is_a_warning(c: &Case) {
     let mut b = c.bundle();
     b.caps(&["CAP_KILL", "CAP_FOO"]);
     assert_eq!(c.see(&b)["caps"]["bounding"], KILL);
+}
+
+/// And not at start, when nobody looks for an error any more.
+fn capabilities_that_the_caller_lacks_fail_at_create(c: &Case) {
+    let mut b = c.bundle();
+    let dir = b.caps(&["CAP_KILL", "CAP_SYS_TIME"]).save();
+    let cut = ["setpriv", "--bounding-set", "-sys_time"];
+    for (verb, nnp) in [("create", true), ("create", false), ("run", true), ("run", false)] {
+        b.set("/process/noNewPrivileges", json!(nnp)).save();
+        let out = c.rt_cmd(&[verb, "-b", &dir, ID]).through(&cut).run();
+        if c.is_rt() {
+            out.fails("process.capabilities")
+                .fails("does not have all of these capabilities itself");
+            c.nothing_left();
+        } else {
+            out.fails("");
+        }
+    }
 }
 
 fn no_new_privileges_is_set_or_not(c: &Case) {
