@@ -146,6 +146,18 @@ impl Error {
         self
     }
 
+    /// Says that `option` has given what is wrong with a field.
+    #[must_use]
+    pub fn given_by_option(mut self, field: &str, option: &str) -> Self {
+        let first = format!("invalid config.json: {field} ");
+        self.0.what = self.0.what.replace(&first, &format!("{option} "));
+        self.0.what = self.0.what.replace(&format!("{field} "), &format!("{option} "));
+        if self.0.field.as_deref() == Some(field) {
+            self.0.field = None;
+        }
+        self
+    }
+
     /// Names the step of the pipeline that failed.
     #[must_use]
     pub fn step(mut self, step: impl Into<String>) -> Self {

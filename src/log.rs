@@ -8,10 +8,12 @@
 
 #![forbid(unsafe_code)]
 
+use std::ffi::OsStr;
 use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -25,7 +27,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::cli::args::Global;
 use crate::cli::words::{LogFormat, LogLevel};
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Error, Kind, Result};
 use crate::sys::io;
 use crate::time;
 
@@ -46,6 +48,7 @@ pub fn start(global: &Global) -> Result<()> {
     let file = match path {
         None => None,
         Some(path) => {
+            let path = file_of(path)?;
             let doing = || format!("open the log {}", path.display());
             Some(open(path).doing(doing).map_err(|error| match error.errno_of() {
                 Some(Errno::ELOOP) => error.hint("a link is not followed: name the file itself"),
@@ -91,6 +94,20 @@ fn is_own_descriptor(path: &Path) -> bool {
     let named = if link.starts_with("/proc/self/fd") { &link } else { path };
     let directory = named.parent().and_then(|parent| parent.canonicalize().ok());
     directory.is_some() && directory == Path::new("/proc/self/fd").canonicalize().ok()
+}
+
+/// The file of `--log`, for which crun(1) has a longer form, and other places beside it.
+fn file_of(given: &Path) -> Result<&Path> {
+    let bytes = given.as_os_str().as_bytes();
+    if let Some(path) = bytes.strip_prefix(b"file:") {
+        return Ok(Path::new(OsStr::from_bytes(path)));
+    }
+    if [&b"journald:"[..], b"syslog:"].iter().any(|other| bytes.starts_with(other)) {
+        let text = format!("--log {}: rt logs to files only", given.display());
+        let hint = "a file of this name is ./ and the name";
+        return Err(Error::new(text).kind(Kind::Invalid).hint(hint));
+    }
+    Ok(given)
 }
 
 /// From which level on events are taken, and whether warnings wait for the end.

@@ -22,13 +22,16 @@
 //!    | -------- ack (fd) ------------> |
 //!    | <------------ Hooks ----------- |  createRuntime, createContainer
 //!    | ------------- ack ------------> |
+//!    | <-- Listener (listener fd) ----- |  SCMP_ACT_NOTIFY: give it to the agent (where that has
+//!    | ------------- ack ------------> |  to wait for the gate: see below)
 //!    | <----------- Appear ----------- |  only where the page does not say so already: others
 //!    | ------------- ack ------------> |  will see me, is the runtime's binary out of reach?
 //!    | <------------ Last ------------ |  from here on only Born, Ready and Failed count
 //!    | <------------ Ready ----------- |  state, pid file
 //!    | ------------- ack ------------> |  then the gate, execve
-//!    |     (SCMP_ACT_NOTIFY: the listener is taken out of the child by pidfd_getfd(2);
-//!    |      both talk by a shared page, since no call of the child is sure to return)
+//!    |     (SCMP_ACT_NOTIFY, for calls that the child makes itself: the listener is taken out
+//!    |      of it by pidfd_getfd(2) after the gate, and both talk by a shared page, since no
+//!    |      call of the child is sure to return)
 //!    | <------- end of file ---------- |  execve has closed the socket: it runs
 //!    |                                 |
 //!    | <--- Failed(call, errno) ------ |  at any point, instead of the above
@@ -85,6 +88,8 @@ pub enum Kind {
     /// The last word before the birth in a pid namespace that others are in: whoever speaks next
     /// may be one of them.
     Last = 15,
+    /// The filter is loaded; the frame carries the seccomp listener, for the agent.
+    Listener = 16,
 }
 
 impl Kind {
@@ -105,6 +110,7 @@ impl Kind {
             Kind::Nodes,
             Kind::Device,
             Kind::Last,
+            Kind::Listener,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)

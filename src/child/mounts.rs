@@ -12,8 +12,9 @@ use super::Place;
 use super::copyup;
 use super::report::{At, Failure};
 use super::resolve::{self, Links, Want, kind};
-use crate::model::mount::Attributes;
-use crate::model::mount::{FileSystem, Mount, OldMount, Parameter, What};
+use crate::model::mount::{
+    self as plan, Attributes, FileSystem, Link, Mount, OldMount, Parameter, What,
+};
 use crate::script::call::Call;
 use crate::script::kept::Kept;
 use crate::sync::Kind;
@@ -36,9 +37,8 @@ pub(super) fn mount(
                     at.ask(Kind::Source, number.into())?.fd.ok_or(Errno::EBADMSG)?
                 }
                 (None, Some(kept)) => kept.get(),
-                (None, None) => {
-                    mount::clone_tree(::libc::AT_FDCWD, source, *recursive).at(Call::OpenSource)?
-                }
+                (None, None) => mount::clone_source(source, *recursive, !mount.links.of_source)
+                    .at(Call::OpenSource)?,
             };
             set_attributes(tree, mount)?;
             let want = match kind(tree).at(Call::OpenSource)? {
@@ -49,6 +49,7 @@ pub(super) fn mount(
             attach(mount, tree, target)?
         }
         What::FileSystem(made) => file_system(at, mount, made)?,
+        What::Link(link) => return make_link(at, mount, link),
         What::Remount { parameters } => remount(at, mount, parameters.as_deref())?,
     };
     match keep {
@@ -59,7 +60,32 @@ pub(super) fn mount(
 }
 
 fn links(mount: &Mount) -> Links {
-    if mount.plain_target { Links::Refuse } else { Links::Follow }
+    match mount {
+        Mount { plain_target: true, .. } => Links::Refuse,
+        Mount { links: plan::Links { of_target: true, .. }, .. } => Links::NotLast,
+        _ => Links::Follow,
+    }
+}
+
+/// Makes a link. What is there already must say the same.
+fn make_link(at: &Place, mount: &Mount, link: &Link) -> Result<(), Failure> {
+    if mount.on_proc {
+        return Err(Failure::new(Call::NotProc, Errno::EPERM));
+    }
+    let (directory, _) =
+        resolve::open_or_make(at.root, &link.directory, Links::Follow, Want::Directory)?;
+    let result = match fs::symlinkat(&link.content, directory, &link.name) {
+        Err(Errno::EEXIST) => {
+            let mut there = [0; 4096];
+            match fs::readlinkat(directory, &link.name, &mut there) {
+                Ok(text) if text == link.content.to_bytes() => Ok(()),
+                _ => Err(Failure::new(Call::NodeDiffers, Errno::EEXIST)),
+            }
+        }
+        other => other.at(Call::MakeLink),
+    };
+    fs::close(directory);
+    result
 }
 
 /// Closes the target.

@@ -18,6 +18,8 @@ use crate::sys::fs::{self, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SY
 pub(super) enum Links {
     /// Followed inside the root.
     Follow,
+    /// Followed but for one at the end of the path, which is what is meant.
+    NotLast,
     /// An error.
     Refuse,
 }
@@ -38,7 +40,7 @@ const MAX_LINKS: u32 = 40;
 /// Opens `path` below `root` as `O_PATH`.
 pub(super) fn open(root: RawFd, path: &CStr, links: Links) -> Result<RawFd, Errno> {
     let resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | links.resolve();
-    openat2(root, path, ::libc::O_PATH, 0, resolve)
+    openat2(root, path, ::libc::O_PATH | links.flags(), 0, resolve)
 }
 
 /// Opens `path` below `root` as `O_PATH`; what is missing of it is made, directories with
@@ -106,8 +108,15 @@ pub(super) fn kind(fd: RawFd) -> Result<u32, Errno> {
 impl Links {
     fn resolve(self) -> u64 {
         match self {
-            Links::Follow => 0,
+            Links::Follow | Links::NotLast => 0,
             Links::Refuse => RESOLVE_NO_SYMLINKS,
+        }
+    }
+
+    fn flags(self) -> i32 {
+        match self {
+            Links::Follow | Links::Refuse => 0,
+            Links::NotLast => ::libc::O_NOFOLLOW,
         }
     }
 }
@@ -195,7 +204,8 @@ impl Walk {
         // unless somebody keeps removing what is made.
         for _ in 0..2 * MAX_PATH {
             let Some(name) = self.next_name().at(Call::OpenTarget)? else {
-                let open = |path: &CStr| openat2(root, path, ::libc::O_PATH, 0, NO_LINKS);
+                let flags = ::libc::O_PATH | links.flags();
+                let open = |path: &CStr| openat2(root, path, flags, 0, NO_LINKS);
                 return self.done.with_c_str(open).flatten().at(Call::OpenTarget);
             };
             if name.bytes() == b".." {
@@ -238,6 +248,9 @@ impl Walk {
     /// A link is replaced by what it says; anything else stays in `done`.
     fn found(&mut self, fd: RawFd, links: Links, followed: &mut u32) -> Result<(), Failure> {
         if kind(fd).at(Call::OpenTarget)? != ::libc::S_IFLNK {
+            return Ok(());
+        }
+        if links == Links::NotLast && self.rest.bytes().is_empty() {
             return Ok(());
         }
         *followed += 1;

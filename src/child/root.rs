@@ -57,10 +57,10 @@ pub(super) fn bind(
 pub(super) fn open_tree(
     kept: &Kept,
     source: &CStr,
-    recursive: bool,
+    (recursive, follow): (bool, bool),
     propagation: u64,
 ) -> Result<(), Failure> {
-    let tree = mount::clone_tree(::libc::AT_FDCWD, source, recursive).at(Call::OpenSource)?;
+    let tree = mount::clone_source(source, recursive, follow).at(Call::OpenSource)?;
     let attr = MountAttr { propagation, ..NOTHING };
     mount::mount_setattr(tree, true, &attr).at(Call::MountSetattr)?;
     kept.set(tree);

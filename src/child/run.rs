@@ -68,8 +68,8 @@ impl Op {
             }
             Op::EnterRoot(path) => root::enter(path),
             Op::EnterOpenRoot(fd) => root::enter_open(*fd),
-            Op::OpenTree { tree, source, recursive, propagation } => {
-                root::open_tree(tree, source, *recursive, *propagation)
+            Op::OpenTree { tree, source, recursive, follow, propagation } => {
+                root::open_tree(tree, source, (*recursive, *follow), *propagation)
             }
             Op::OpenNull => null::open_mask(at),
             Op::TreeNamespace { path, propagation } => root::namespace(at, path, *propagation),
@@ -133,12 +133,12 @@ impl Op {
                 creds::drop_to(caps, *before_filter, *verify)
             }
             Op::NoNewPrivileges => creds::no_new_privileges(),
-            Op::Seccomp { program, flags, privileged, notify } => {
+            Op::Seccomp { program, flags, privileged, listener } => {
                 if *privileged {
                     creds::raise_permitted()?;
                 }
                 let answer = seccomp::set_mode_filter(program, *flags)?;
-                if *notify { listener::hand_over(at, answer) } else { Ok(()) }
+                listener::leave(at, answer, *listener)
             }
             Op::CloseOthers { from, keep } => process::close_others(at, *from, *keep),
             Op::ResetSignals => {

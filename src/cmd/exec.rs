@@ -79,6 +79,15 @@ fn blame(error: Error, args: &Exec) -> Error {
     if let Some(path) = &args.process {
         return error.of_document("process.", &path.display().to_string());
     }
+    let mut error = error;
+    for (field, option, given) in [
+        ("process.apparmorProfile", "--apparmor", args.apparmor.is_some()),
+        ("process.selinuxLabel", "--process-label", args.process_label.is_some()),
+    ] {
+        if given {
+            error = error.given_by_option(field, option);
+        }
+    }
     match error.field_of() {
         Some("process.args") => error.asked_by_command_line(""),
         Some("process.cwd") if args.cwd.is_some() => error.asked_by_command_line("--cwd"),

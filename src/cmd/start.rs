@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use super::delete::end;
+use super::delete::{destroy, end};
 use super::hooks::hooks_of;
 use crate::diag::findings::Findings;
 use crate::error::{Error, Kind, Result};
@@ -28,26 +28,44 @@ pub fn start(root: &StateRoot, id: &Id) -> Result<()> {
     if let Some(text) = refused {
         return Err(Error::new(format!("{text}: {id}")).kind(Kind::WrongStatus));
     }
-    release(&container)
+    release(container)
+}
+
+/// Why a start has failed.
+enum Failure {
+    /// A hook has.
+    Hook(Error),
+    /// Anything else.
+    Other(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Other(error)
+    }
 }
 
 /// Runs the hooks around the start, and opens the gate, of a created container whose
-/// lock is held. When a hook fails, the container is killed (runtime.md, "Lifecycle");
-/// it can then be deleted.
-pub fn release(container: &Container) -> Result<()> {
+/// lock is held. When that fails, the container is killed. When it was a hook, it is also removed:
+/// then the lifecycle goes on with the destruction (runtime.md, "Lifecycle", steps 7 and 9).
+fn release(container: Container) -> Result<()> {
     if container.record.no_process {
         let text = "there is nothing to start: config.json has no process";
         return Err(Error::new(text).kind(Kind::Invalid));
     }
-    let hooks = hooks_of(container)?;
-    pass_gate(container, &hooks).inspect_err(|_| {
-        if let Err(second) = end(container) {
-            tracing::warn!("{second}");
-        }
-    })
+    let hooks = hooks_of(&container)?;
+    let (error, ended) = match pass_gate(&container, &hooks) {
+        Ok(()) => return Ok(()),
+        Err(Failure::Hook(error)) => (error, destroy(container)),
+        Err(Failure::Other(error)) => (error, end(&container)),
+    };
+    if let Err(second) = ended {
+        tracing::warn!("{second}");
+    }
+    Err(error)
 }
 
-fn pass_gate(container: &Container, found: &Hooks) -> Result<()> {
+fn pass_gate(container: &Container, found: &Hooks) -> Result<(), Failure> {
     let record = &container.record;
     let state = |status| OciState::new(record, status, container.pid(status)).to_json();
     if let hooks @ [_, ..] = &found.start_container[..]
@@ -70,7 +88,8 @@ fn pass_gate(container: &Container, found: &Hooks) -> Result<()> {
         let (pidfd, namespaces) = (init.as_fd(), record.namespaces);
         let (root, rights) = (Root::OfInit, Some(&rights));
         let place = Place::Container { pidfd, namespaces, root, rights };
-        hooks::run(Hook::StartContainer, hooks, &state(Status::Created), place)?;
+        hooks::run(Hook::StartContainer, hooks, &state(Status::Created), place)
+            .map_err(Failure::Hook)?;
     }
     if record.notifies {
         notify::main_pid(notify::socket().as_deref(), container.pid(Status::Created));
@@ -83,7 +102,7 @@ fn pass_gate(container: &Container, found: &Hooks) -> Result<()> {
         return Ok(());
     }
     gate.wait_until_executed()?;
-    run_poststart(container, found)
+    run_poststart(container, found).map_err(Failure::Hook)
 }
 
 /// Gives the seccomp listener, which init has from now on, to the agent.

@@ -1,6 +1,8 @@
 //! Mounts: what is mounted where, with which attributes.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use crate::diag::field::Field;
 use crate::model::namespaces::IdMapping;
@@ -28,6 +30,8 @@ pub struct Mount {
     pub source_of_parent: Option<u32>,
     /// Ids of the source's files show as others.
     pub id_map: Option<IdMap>,
+    /// What becomes of links at its ends.
+    pub links: Links,
     /// `mounts[N]`.
     pub field: Field,
 }
@@ -44,11 +48,36 @@ pub enum What {
         /// With everything mounted below it.
         recursive: bool,
     },
+    /// Nothing: a link is made.
+    Link(Link),
     /// Nothing: what an earlier entry has mounted there is changed.
     Remount {
         /// New parameters of its superblock; none when only the mount is meant.
         parameters: Option<Vec<Parameter>>,
     },
+}
+
+/// What becomes of a symbolic link at the ends of a bind; without these words it is followed
+/// (crun(1)).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Links {
+    /// `copy-symlink`: a source that is a link is made again, and not mounted.
+    pub copy: bool,
+    /// `src-nofollow`: a source that is a link is mounted itself.
+    pub of_source: bool,
+    /// `dest-nofollow`: a target that is a link is mounted on itself.
+    pub of_target: bool,
+}
+
+/// A link that is made in the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The directory of it, below the root.
+    pub directory: CString,
+    /// Its name.
+    pub name: CString,
+    /// What it says.
+    pub content: CString,
 }
 
 /// A new file system.
@@ -110,8 +139,27 @@ impl Mount {
         match &self.what {
             What::FileSystem(made) => made.fstype.to_string_lossy().into_owned(),
             What::Bind { source, .. } => source.to_string_lossy().into_owned(),
+            What::Link(link) => format!("a link to {}", link.content.to_string_lossy()),
             What::Remount { .. } => String::new(),
         }
+    }
+
+    /// Has the link that is its source made again at its target.
+    pub fn copy_link(&mut self, content: CString) {
+        let target = Path::new(OsStr::from_bytes(self.target.as_bytes()));
+        let text = |part: Option<&OsStr>| {
+            let part = part.filter(|part| !part.is_empty()).unwrap_or(OsStr::new("."));
+            CString::new(part.as_bytes()).unwrap_or_default()
+        };
+        let directory = text(target.parent().map(Path::as_os_str));
+        self.what = What::Link(Link { directory, name: text(target.file_name()), content });
+        self.source_of_parent = None;
+        self.id_map = None;
+    }
+
+    /// Whether there is a new mount in the end.
+    pub fn makes_mount(&self) -> bool {
+        matches!(self.what, What::FileSystem(_) | What::Bind { .. })
     }
 
     /// Whether this covers the whole of `path` (relative to the root).
@@ -119,7 +167,6 @@ impl Mount {
         self.target.as_bytes() == path.as_bytes()
     }
 
-    /// The type of a new file system.
     /// The type of a file system that is made for it.
     pub fn fstype(&self) -> Option<&CString> {
         match &self.what {

@@ -1,9 +1,10 @@
-//! `annotations`: kept for the state, and two of them change what `rt` does.
+//! `annotations`: kept for the state, and a few of them change what `rt` does.
 
 use std::collections::BTreeMap;
 
 use oci_spec::runtime::Spec;
 
+use super::mounts::CONTEXTS;
 use crate::diag::field::Field;
 use crate::diag::findings::Findings;
 use crate::model::delegation::LEAF;
@@ -11,6 +12,10 @@ use crate::model::delegation::LEAF;
 /// The process keeps the caller's supplementary groups (crun's name, which Podman and
 /// Buildah write for `--group-add keep-groups`).
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
+/// By which parameter `linux.mountLabel` reaches new file systems (crun's name; Podman writes
+/// `rootcontext` where SELinux is at work).
+pub const MOUNT_CONTEXT: &str = "run.oci.mount_context_type";
 
 /// What crun would do, and not to do it would leave the container with less confinement than
 /// was asked for: a virtual machine or a WebAssembly engine around it, another seccomp filter.
@@ -54,6 +59,18 @@ pub fn plan(spec: &Spec, findings: &mut Findings) -> Asked {
         findings.refuse_value(&field.key(LEAF), name, "must be the name of one sub-cgroup");
     }
     Asked { all, keep_groups, leaf }
+}
+
+/// The parameter by which `linux.mountLabel` reaches new file systems (mount(8), "SELinux").
+pub fn mount_context(spec: &Spec, findings: &mut Findings) -> &'static str {
+    let given = spec.annotations().as_ref().and_then(|all| all.get(MOUNT_CONTEXT));
+    let Some(given) = given else { return "context" };
+    let known = CONTEXTS.iter().copied().find(|known| known == given);
+    known.unwrap_or_else(|| {
+        let field = Field::of("annotations").key(MOUNT_CONTEXT);
+        findings.refuse_value(&field, given, format!("must be one of {}", CONTEXTS.join(", ")));
+        "context"
+    })
 }
 
 /// The same of a container that has been created.
@@ -103,6 +120,23 @@ mod tests {
             assert_eq!(planned(&format!(r#"{{"{key}":"krun"}}"#)).1, [field], "{key}");
             assert!(planned(&format!(r#"{{"{key}":"0"}}"#)).1.is_empty(), "{key}");
         }
+    }
+
+    #[test]
+    fn the_way_of_a_mount_label_is_one_of_four() {
+        let read = |value: &str| {
+            let text = format!(
+                r#"{{"ociVersion":"1.0.0","annotations":{{"run.oci.mount_context_type":"{value}"}}}}"#
+            );
+            let spec: Spec = serde_json::from_str(&text).expect("a spec");
+            let mut findings = Findings::default();
+            (mount_context(&spec, &mut findings), findings.violations.len())
+        };
+        for known in ["context", "defcontext", "fscontext", "rootcontext"] {
+            assert_eq!(read(known), (known, 0));
+        }
+        assert_eq!(read("Context"), ("context", 1));
+        assert_eq!(read(""), ("context", 1));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::ffi::CString;
 
 use oci_spec::runtime::Spec;
 
+use super::annotations;
 use super::mounts::{CONTEXTS, MAX_DATA, MAX_VALUE};
 use crate::diag::field::Field;
 use crate::diag::findings::Findings;
@@ -18,6 +19,7 @@ pub fn plan(spec: &Spec, mounts: &mut [Mount], findings: &mut Findings) -> Optio
     let label = given.filter(|label| !label.is_empty())?;
     let field = Field::of("linux.mountLabel");
     let value = findings.c_string(&field, label);
+    let context = annotations::mount_context(spec, findings);
     if label.len() > MAX_VALUE {
         findings.refuse_value(&field, label.len(), "longer than the 255 bytes of fsconfig(2)");
     }
@@ -31,16 +33,19 @@ pub fn plan(spec: &Spec, mounts: &mut [Mount], findings: &mut Findings) -> Optio
             continue;
         }
         if fstype == "mqueue" {
-            // Its superblock is that of the ipc namespace, which is mounted already.
-            system.label = Some(value.clone());
+            // Its superblock is that of the ipc namespace, which is mounted already: only its root
+            // can be labelled.
+            if matches!(context, "context" | "rootcontext") {
+                system.label = Some(value.clone());
+            }
             continue;
         }
-        let (key, value) = (c"context".to_owned(), Some(value.clone()));
+        let (key, value) = (findings.c_string(&field, context), Some(value.clone()));
         system.parameters.push(Parameter { key, value, field: field.clone() });
         if let Some(old) = &mut system.old {
             // mount(2) parts its parameters by commas, of which a label may have some.
             let comma = if old.data.is_empty() { "" } else { "," };
-            let quoted = format!("{comma}context=\"{label}\"");
+            let quoted = format!("{comma}{context}=\"{label}\"");
             let data = [old.data.as_bytes(), quoted.as_bytes()].concat();
             if data.len() > MAX_DATA {
                 let at = mount.field.key("options");
@@ -107,6 +112,36 @@ mod tests {
         let What::FileSystem(last) = &mounts[5].what else { panic!("a tmpfs") };
         let data = last.old.as_ref().map(|old| old.data.clone());
         assert_eq!(data, Some(c"context=\"a:b:c:s0:c3,c4\"".to_owned()));
+    }
+
+    /// What Podman writes: the root of the file system has the label, and files in it may have
+    /// others.
+    #[test]
+    fn the_label_can_be_that_of_the_root_alone() {
+        for (kind, queue) in
+            [("rootcontext", true), ("context", true), ("fscontext", false), ("defcontext", false)]
+        {
+            let text = format!(
+                r#"{{"ociVersion":"1.3.0","linux":{{"mountLabel":"a:b:c:s0",
+                "namespaces":[{{"type":"mount"}},{{"type":"ipc"}}]}},
+                "annotations":{{"run.oci.mount_context_type":"{kind}"}},"mounts":[
+                {{"destination":"/dev/shm","type":"tmpfs","source":"shm"}},
+                {{"destination":"/dev/mqueue","type":"mqueue","source":"mqueue"}},
+                {{"destination":"/old","type":"tmpfs","options":["silent"]}}]}}"#
+            );
+            let (mounts, label, refused) = labelled(&text);
+            assert!(refused.is_empty() && label.is_some(), "{refused:?}");
+            let made = |index: usize| match &mounts[index].what {
+                What::FileSystem(made) => made,
+                other => panic!("{other:?}"),
+            };
+            let last = made(0).parameters.last().expect("a parameter");
+            let key = last.key.to_str().expect("a key");
+            assert_eq!((key, last.value.as_deref()), (kind, Some(c"a:b:c:s0")));
+            assert_eq!(made(1).label.is_some(), queue, "{kind}");
+            let data = made(2).old.as_ref().map(|old| old.data.to_string_lossy().into_owned());
+            assert_eq!(data, Some(format!("{kind}=\"a:b:c:s0\"")));
+        }
     }
 
     /// What mount(2) takes was measured before the label came to it.

@@ -1,6 +1,7 @@
 //! `mounts`: options become attributes, propagation and file system parameters.
 
 pub mod attributes;
+mod id_map;
 mod kinds;
 mod read;
 #[cfg(test)]
@@ -12,11 +13,10 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Mount as SpecMount, Spec};
 
-use super::namespaces::check_mappings;
 use super::notify;
 use crate::diag::field::Field;
 use crate::diag::findings::Findings;
-use crate::model::mount::{IdMap, Mount, What};
+use crate::model::mount::{Links, Mount, What};
 use crate::model::namespaces::{Namespaces, flag};
 use crate::sys::mount::attr;
 
@@ -101,7 +101,7 @@ fn one(
         findings.notice(&field.key("destination"), text);
         target = inside;
     }
-    let id_map = id_map(spec, &read, field, around, findings);
+    let id_map = id_map::plan(spec, &read, field, around, findings);
     let c_target = findings.c_string(field, target.clone().into_os_string().into_encoded_bytes());
     let planner = kinds::Planner { spec, field, around, target: &c_target };
     let what = planner.what(&read, earlier, findings)?;
@@ -118,6 +118,7 @@ fn one(
         on_proc: target == Path::new("proc"),
         source_of_parent: None,
         id_map,
+        links: links(&read, findings),
         target: c_target,
         what,
         field: field.clone(),
@@ -137,6 +138,15 @@ fn one(
     Some(mount)
 }
 
+/// What becomes of links, of which only a new bind has any at its ends.
+fn links(read: &Options, findings: &mut Findings) -> Links {
+    let Some((at, links)) = &read.links else { return Links::default() };
+    if read.bind.is_none() || read.remount {
+        findings.refuse(at, "only a new bind mount has links at its ends");
+    }
+    *links
+}
+
 /// What the words of an entry are about; with the type of a new file system.
 fn subject(what: &What, new: Option<&str>, around: Around<'_>) -> Subject {
     match (what, new) {
@@ -148,7 +158,7 @@ fn subject(what: &What, new: Option<&str>, around: Around<'_>) -> Subject {
         }
         (What::Bind { .. }, Some(_)) => Subject::OfHost { readonly: false },
         (What::Bind { recursive: false, .. }, None) => Subject::Copy,
-        (What::Bind { .. }, None) | (What::Remount { .. }, _) => Subject::Tree,
+        (What::Bind { .. }, None) | (What::Link(_) | What::Remount { .. }, _) => Subject::Tree,
     }
 }
 
@@ -217,50 +227,6 @@ fn below_proc(mount: &mut Mount, target: &Path, may_be_proc: bool, findings: &mu
             findings.refuse_value(&at, mount.shown_target(), "must not be mounted below /proc");
         }
     }
-}
-
-/// `idmap`, `ridmap`, `uidMappings` and `gidMappings`.
-fn id_map(
-    spec: &SpecMount,
-    read: &Options,
-    field: &Field,
-    around: Around<'_>,
-    findings: &mut Findings,
-) -> Option<IdMap> {
-    let (uids, gids) = (field.key("uidMappings"), field.key("gidMappings"));
-    let list = |field: &Field, list: &Option<Vec<_>>, findings: &mut Findings| {
-        check_mappings(field, list.as_deref().unwrap_or_default(), findings)
-    };
-    let uid_map = list(&uids, spec.uid_mappings(), findings);
-    let gid_map = list(&gids, spec.gid_mappings(), findings);
-    let (at, maps) = match (uid_map.is_empty(), gid_map.is_empty(), &read.id_map) {
-        (true, true, None) => return None,
-        (true, true, Some((at, _))) => {
-            if !around.namespaces.has(flag::USER) {
-                let reason = "needs uidMappings and gidMappings, or a user namespace";
-                findings.refuse(at, reason);
-            }
-            (at, None)
-        }
-        (false, true, _) => {
-            findings.refuse(&gids, "missing: uidMappings need it");
-            return None;
-        }
-        (true, false, _) => {
-            findings.refuse(&uids, "missing: gidMappings need it");
-            return None;
-        }
-        (false, false, _) => (&uids, Some((uid_map, gid_map))),
-    };
-    let bind = read.bind.is_some() || spec.typ().as_deref() == Some("bind");
-    if !bind || read.remount {
-        findings.refuse(at, "only a new bind mount can be idmapped");
-    }
-    if around.unprivileged {
-        findings.refuse(at, "only root may make an idmapped mount");
-    }
-    let recursive = read.id_map.as_ref().is_some_and(|(_, recursive)| *recursive);
-    Some(IdMap { recursive, maps })
 }
 
 /// Has the parent open the sources of binds: root of a user namespace may not reach them,

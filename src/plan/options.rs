@@ -46,8 +46,21 @@ pub enum Word {
         /// The whole tree.
         recursive: bool,
     },
+    /// What becomes of a symbolic link at one end of a bind (crun(1)).
+    Link(LinkWord),
     /// Changes an existing mount instead of making one.
     Remount,
+}
+
+/// A word about symbolic links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkWord {
+    /// A source that is a link is made again at the destination, and not mounted.
+    Copy,
+    /// A source that is a link is mounted itself.
+    OfSource,
+    /// A destination that is a link is mounted on itself.
+    OfTarget,
 }
 
 const fn attr(set: u64, clear: u64) -> Word {
@@ -75,7 +88,9 @@ const WORDS: &[(&str, Word)] = &[
     ("async",         superblock(0, libc::MS_SYNCHRONOUS)),
     ("atime",         Word::TakeBack(attr::NOATIME)),
     ("bind",          Word::Bind { recursive: false }),
+    ("copy-symlink",  Word::Link(LinkWord::Copy)),
     ("defaults",      Word::Nothing),
+    ("dest-nofollow", Word::Link(LinkWord::OfTarget)),
     ("dev",           attr(0, attr::NODEV)),
     ("diratime",      Word::TakeBack(attr::NODIRATIME)),
     ("dirsync",       superblock(libc::MS_DIRSYNC, 0)),
@@ -108,6 +123,7 @@ const WORDS: &[(&str, Word)] = &[
     ("shared",        propagation(libc::MS_SHARED, false)),
     ("silent",        old_superblock(libc::MS_SILENT, 0)),
     ("slave",         propagation(libc::MS_SLAVE, false)),
+    ("src-nofollow",  Word::Link(LinkWord::OfSource)),
     ("strictatime",   attr(attr::STRICTATIME, attr::ATIME)),
     ("suid",          attr(0, attr::NOSUID)),
     ("symfollow",     attr(0, attr::NOSYMFOLLOW)),

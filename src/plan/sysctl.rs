@@ -37,7 +37,7 @@ pub fn plan(spec: &Spec, namespaces: &Namespaces, findings: &mut Findings) -> Ve
         let path = slashed(name);
         if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
             findings.refuse(&at, "not the name of a sysctl");
-        } else if let Err(reason) = allowed(&path, namespaces, spec.hostname().as_deref(), value) {
+        } else if let Err(reason) = allowed(&path, namespaces, spec, value) {
             findings.refuse(&at, reason);
         } else if value.contains('\n') {
             findings.refuse_value(&at, value, "must be one line");
@@ -65,12 +65,7 @@ fn slashed(name: &str) -> String {
     }
 }
 
-fn allowed(
-    path: &str,
-    namespaces: &Namespaces,
-    hostname: Option<&str>,
-    value: &str,
-) -> Result<(), String> {
+fn allowed(path: &str, namespaces: &Namespaces, spec: &Spec, value: &str) -> Result<(), String> {
     let needs = |flag: u64, name: &str| {
         if namespaces.has(flag) {
             Ok(())
@@ -82,11 +77,16 @@ fn allowed(
         _ if IPC.contains(&path) || path.starts_with("fs/mqueue/") => needs(flag::IPC, "ipc"),
         _ if path.starts_with("net/") => needs(flag::NET, "network"),
         _ if path.starts_with("user/") => needs(flag::USER, "user"),
-        "kernel/domainname" => needs(flag::UTS, "uts"),
-        "kernel/hostname" => match hostname {
-            Some(name) if name != value => Err("contradicts hostname".to_owned()),
-            _ => needs(flag::UTS, "uts"),
-        },
+        "kernel/domainname" | "kernel/hostname" => {
+            let (key, name) = match path {
+                "kernel/hostname" => ("hostname", spec.hostname()),
+                _ => ("domainname", spec.domainname()),
+            };
+            match name.as_deref().filter(|name| !name.is_empty()) {
+                Some(name) if name != value => Err(format!("contradicts {key}")),
+                _ => needs(flag::UTS, "uts"),
+            }
+        }
         _ => Err("not in a namespace of the container: it would change the host".to_owned()),
     }
 }
@@ -116,6 +116,27 @@ mod tests {
         assert!(planned(r#""kernel.shmmax":"1""#, flag::NET).is_err());
         assert!(planned(r#""vm.swappiness":"1""#, !0).is_err());
         assert!(planned(r#""kernel.core_pattern":"|/x""#, !0).is_err());
+    }
+
+    #[test]
+    fn a_name_of_the_host_is_said_once() {
+        let refused = |key: &str, sysctl: &str| {
+            let text = format!(
+                r#"{{"ociVersion":"1.3.0","{key}":"here","linux":{{"sysctl":{{{sysctl}}}}}}}"#
+            );
+            let spec: Spec = serde_json::from_str(&text).expect("a spec");
+            let namespaces = Namespaces { new: flag::UTS, ..Namespaces::default() };
+            let mut findings = Findings::default();
+            plan(&spec, &namespaces, &mut findings);
+            findings.violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("")
+        };
+        for key in ["hostname", "domainname"] {
+            assert_eq!(refused(key, &format!(r#""kernel.{key}":"here""#)), "");
+            let other = refused(key, &format!(r#""kernel.{key}":"there""#));
+            assert!(other.contains(&format!("contradicts {key}")), "{other}");
+        }
+        assert_eq!(refused("hostname", r#""kernel.domainname":"there""#), "");
+        assert!(planned(r#""kernel.hostname":"there""#, flag::UTS).is_ok());
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::model::process::Process;
 use crate::resctrl::Resctrl;
 use crate::script;
 use crate::script::init::{InitSetup, OpenNamespace};
-use crate::state::{self, Container, OciState, Status};
+use crate::state::{self, Agent, Container, OciState, Status};
 use crate::sys::signal;
 
 /// What there is of a container in the making.
@@ -35,6 +35,8 @@ pub(super) struct Attempt<'a> {
     devices: Option<Moved>,
     master: Option<OwnedFd>,
     messenger: Option<Messenger>,
+    /// Gets the seccomp listener while the container is being created.
+    agent: Option<Agent>,
     sources: Sources,
     /// A hook has been run: what it has made, those of `poststop` take back.
     has_run_hooks: bool,
@@ -62,6 +64,7 @@ impl<'a> Attempt<'a> {
             devices: None,
             master: None,
             messenger: None,
+            agent: None,
             sources: Sources::default(),
             has_run_hooks: false,
         }
@@ -88,11 +91,17 @@ impl<'a> Attempt<'a> {
             self.container.dir.open_gate_for_init()
         });
         let gate = gate.transpose()?;
-        let (cradle, setup) = self.cradle_and_setup(host, placement, &files, gate.as_ref())?;
+        let (mut cradle, setup) = self.cradle_and_setup(host, placement, &files, gate.as_ref())?;
         if self.plan.namespaces.has(flag::USER) {
             userns_limits::raise_hard(&self.process.limits.rlimits);
         }
         let script = script::init::init(self.plan, self.process, &setup);
+        if script.sends_listener() {
+            // Nothing of it is left to `start`.
+            self.agent = self.container.record.agent.take();
+        } else if self.request.gate && self.container.record.agent.is_some() {
+            cradle.page = Some(self.container.dir.make_listener_page()?);
+        }
 
         // 5  from here on there is a process
         let birth = init::begin(script, &cradle)?;
@@ -167,13 +176,11 @@ impl<'a> Attempt<'a> {
             let (fd, field) = (file.as_raw_fd(), joined.field.clone());
             OpenNamespace { fd, flag: joined.flag, field }
         });
-        let has_listener = gate.is_some() && self.container.record.agent.is_some();
-        let page = has_listener.then(|| self.container.dir.make_listener_page()).transpose()?;
         let cgroup = match placement {
             Placement::Into(cgroup) => Some(cgroup),
             _ => None,
         };
-        let cradle = Cradle { namespaces: new, cgroup, page };
+        let cradle = Cradle { namespaces: new, cgroup, page: None };
         let setup = InitSetup {
             joins: joins.collect(),
             keyring: self.container.record.keyring(),
@@ -199,9 +206,6 @@ impl<'a> Attempt<'a> {
                     if userns_limits::oom_score_is_ours(namespaces, host.unprivileged) {
                         userns_limits::set_oom_score(birth.pid, &self.process.limits)?;
                     }
-                    if !host.unprivileged && !self.process.terminal {
-                        stdio::give(namespaces, self.process.creds.uid);
-                    }
                     birth.answer(None)?;
                 }
                 Event::NetDevices => {
@@ -217,6 +221,12 @@ impl<'a> Attempt<'a> {
                 Event::Device(wanted) => birth.answer(Some(nodes::of_host(wanted)?.as_fd()))?,
                 Event::Console(master, number) => self.terminal(master, number)?,
                 Event::Hooks => self.hooks()?,
+                Event::Listener(listener) => {
+                    let agent = self.agent.take().ok_or_else(|| Error::new("there is no agent"))?;
+                    let (fd, state) = (listener.as_fd(), (Status::Creating, birth.pid));
+                    listener::give(fd, birth.pid, &agent, &self.container.record, state)?;
+                    birth.answer(None)?;
+                }
                 // The page says so already: the child has looked a moment too early.
                 Event::Appear => birth.answer(None)?,
                 Event::Ready => return self.ready(host),
@@ -292,6 +302,9 @@ impl<'a> Attempt<'a> {
         if self.plan.namespaces.joins(flag::PID) {
             userns_limits::set_scheduler(birth.pid, &self.process.limits)?;
         }
+        if self.plan.namespaces.has(flag::USER) && !host.unprivileged && !self.process.terminal {
+            stdio::give(birth.pid, self.process.creds.uid)?;
+        }
         self.delegate(birth, host.unprivileged)?;
         if let Some(record) = &self.container.record.intel_rdt {
             Resctrl::host().add(record, birth.pid)?;
@@ -310,7 +323,7 @@ impl<'a> Attempt<'a> {
         }
         birth.release(self.request.gate)?;
         match &self.container.record.agent {
-            // With a gate the filter comes after it: `start` hands the listener over.
+            // With a gate such a filter comes after it: `start` hands the listener over.
             Some(agent) if !self.request.gate => {
                 let Birth { page, pid, .. } = *birth;
                 let process = Notified { page, pid, pidfd: birth.pidfd.as_fd() };

@@ -12,9 +12,9 @@ use super::fd_socket::{self, Socket};
 use super::fds::Passed;
 use super::init::{self, Birth, Cradle, Event};
 use super::listener::{self, Notified};
-use super::nodes;
 use super::pid_file::PidFile;
 use super::userns_limits as own_limits;
+use super::{nodes, preflight, stdio};
 use crate::cgroup::Cgroup;
 use crate::cgroup::files::Events;
 use crate::diag::field::Field;
@@ -77,6 +77,7 @@ pub fn exec(request: &Request<'_>) -> Result<Joined> {
         seccomp: plan::seccomp_filter(request.spec, &mut findings),
         ..Plan::default()
     });
+    preflight::security_modules(&process, None, &mut findings);
     let record = &request.container.record;
     for notice in findings.into_result()? {
         tracing::warn!("{notice}");
@@ -124,7 +125,10 @@ pub fn exec(request: &Request<'_>) -> Result<Joined> {
     // must be able to give up.
     signal::set_mask(birth.mask).doing(|| "restore the signal mask")?;
     birth.seal();
-    match serve(request, agent.as_ref(), &process.limits, &mut birth) {
+    let gives_stdio =
+        record.namespaces & flag::USER != 0 && !host.unprivileged && !process.terminal;
+    let owner = gives_stdio.then_some(process.creds.uid);
+    match serve(request, agent, (&process.limits, owner), &mut birth) {
         Ok(master) => Ok(Joined { birth, master }),
         Err(error) => {
             if let Err(error) = birth.abort() {
@@ -219,8 +223,8 @@ fn cgroup_of_init(request: &Request<'_>) -> Result<Option<OwnedFd>> {
 
 fn serve(
     request: &Request<'_>,
-    agent: Option<&Agent>,
-    limits: &Limits,
+    mut agent: Option<Agent>,
+    (limits, stdio_owner): (&Limits, Option<u32>),
     birth: &mut Birth,
 ) -> Result<Option<OwnedFd>> {
     let mut terminal = None;
@@ -240,6 +244,9 @@ fn serve(
                 if request.container.record.namespaces & flag::PID != 0 {
                     own_limits::set_scheduler(birth.pid, limits)?;
                 }
+                if let Some(uid) = stdio_owner {
+                    stdio::give(birth.pid, uid)?;
+                }
                 if let Some(record) = &request.container.record.intel_rdt {
                     Resctrl::host().add(record, birth.pid)?;
                 }
@@ -253,9 +260,17 @@ fn serve(
                 signal::set_mask(signal::Mask::ALL).doing(|| "block signals")?;
                 tracing::debug!("setns_init: about to exec: pid {} may go on", birth.pid);
                 birth.release(false)?;
-                if let Some(agent) = agent {
+                if let Some(agent) = &agent {
                     hand_over(request.container, agent, birth)?;
                 }
+            }
+            Event::Listener(listener) => {
+                if let Some(agent) = agent.take() {
+                    let status = request.container.status()?;
+                    let (fd, state) = (listener.as_fd(), (status, request.container.pid(status)));
+                    listener::give(fd, birth.pid, &agent, &request.container.record, state)?;
+                }
+                birth.answer(None)?;
             }
             // The page says so already: the child has looked a moment too early.
             Event::Appear => birth.answer(None)?,

@@ -1,4 +1,4 @@
-//! Writes uid_map and gid_map of a new user namespace (user_namespaces(7)).
+//! Writes uid_map and gid_map of a new user namespace, and reads those of any (user_namespaces(7)).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,6 +38,22 @@ fn maps(namespaces: &Namespaces) -> [Map<'_>; 2] {
             own_id: uid,
         },
     ]
+}
+
+/// A map of the user namespace that a process is in, as we see it (user_namespaces(7)).
+pub fn of_process(pid: i32, file: &str) -> Result<Vec<IdMapping>> {
+    let path = format!("/proc/{pid}/{file}");
+    let text = std::fs::read_to_string(&path).doing(|| format!("read {path}"))?;
+    let line = |line: &str| {
+        let mut numbers = line.split_ascii_whitespace().map(str::parse);
+        let (Some(Ok(container)), Some(Ok(host)), Some(Ok(size))) =
+            (numbers.next(), numbers.next(), numbers.next())
+        else {
+            return None;
+        };
+        Some(IdMapping { container, host, size })
+    };
+    Ok(text.lines().filter_map(line).collect())
 }
 
 /// Writes the maps of an idmapped mount for the process `pid`: the caller is root.

@@ -78,6 +78,8 @@ pub enum Event {
     Device(u64),
     /// Its terminal is made: the master, and N of /dev/pts/N.
     Console(OwnedFd, u32),
+    /// Its seccomp listener, for the agent.
+    Listener(OwnedFd),
     /// Hooks to be run.
     Hooks,
     /// To be told that the runtime's binary is out of reach.
@@ -184,6 +186,7 @@ impl Birth {
             (Kind::Device, _) => Ok(Event::Device(frame.arg)),
             (Kind::Hooks, _) => Ok(Event::Hooks),
             (Kind::Appear, _) => Ok(Event::Appear),
+            (Kind::Listener, Some(listener)) => Ok(Event::Listener(listener)),
             (Kind::Console, Some(master)) => Ok(Event::Console(master, frame.arg as u32)),
             (Kind::Born, _) if self.stage => {
                 self.adopt()?;

@@ -1,6 +1,5 @@
 //! The seccomp listener on its way from the child to the agent (seccomp_unotify(2),
-//! config-linux.md, "The Container Process State"). The child cannot help: see
-//! `child::listener`.
+//! config-linux.md, "The Container Process State"). How it comes here: see `child::listener`.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::atomic::Ordering;
@@ -65,7 +64,6 @@ pub fn hand_over(
     (status, init): (Status, i32),
 ) -> Result<bool> {
     let Some(number) = wait_for(process)? else { return Ok(false) };
-    let field = Field::of("linux.seccomp.listenerPath");
     let listener = pidfd::get_fd(process.pidfd, number).map_err(|errno| {
         let error = Error::new("take the seccomp listener out of the process").errno(errno);
         match errno {
@@ -73,20 +71,31 @@ pub fn hand_over(
             _ => error,
         }
     })?;
+    give(listener.as_fd(), process.pid, agent, record, (status, init))?;
+    process.page.taken.store(1, Ordering::Release);
+    Ok(true)
+}
+
+/// Gives the listener of process `pid` to the agent.
+pub fn give(
+    listener: BorrowedFd<'_>,
+    pid: i32,
+    agent: &Agent,
+    record: &Record,
+    (status, init): (Status, i32),
+) -> Result<()> {
     let state = ProcessState {
         oci_version: &record.oci_version,
         fds: ["seccompFd"],
-        pid: process.pid,
+        pid,
         metadata: agent.metadata.as_deref(),
         state: OciState::new(record, status, init),
     };
     let text = serde_json::to_vec(&state)
         .map_err(|error| Error::new("write JSON").detail(error.to_string()))?;
     let socket = Socket::connect_through_links(&agent.path).map_err(|error| error.within(NO_AGENT));
-    let sent = socket.and_then(|socket| socket.send(listener.as_fd(), &text));
-    sent.map_err(|error| error.field(&field))?;
-    process.page.taken.store(1, Ordering::Release);
-    Ok(true)
+    let sent = socket.and_then(|socket| socket.send(listener, &text));
+    sent.map_err(|error| error.field(&Field::of("linux.seccomp.listenerPath")))
 }
 
 /// The number that the listener has in the process.

@@ -125,6 +125,7 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
         Process::absent()
     });
     let process = ManuallyDrop::new(process);
+    sources::copy_links(&mut plan.mounts);
     let (files, found) = preflight::check(&plan, &process);
     findings.add(found);
     // The key that is nearly the right one is the likeliest reason for another error.

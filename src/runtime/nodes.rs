@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::idmap;
 use crate::error::{Doing, Error, Result};
 use crate::host::Host;
 use crate::model::device::{Device, MASK};
@@ -29,7 +30,7 @@ pub fn may_make(host: &Host) -> bool {
 pub fn make(plan: &Plan, pid: i32) -> Result<OwnedFd> {
     let label = plan.mount_label.as_deref();
     let tree = file_system(label).doing(|| "make a file system for device nodes")?;
-    let (uids, gids) = (map_of(pid, "uid_map")?, map_of(pid, "gid_map")?);
+    let (uids, gids) = (idmap::of_process(pid, "uid_map")?, idmap::of_process(pid, "gid_map")?);
     for device in plan.devices.iter().filter(|device| !device.is_fifo()) {
         let uid = outside(device, "uid", device.uid, &uids)?;
         let gid = outside(device, "gid", device.gid, &gids)?;
@@ -82,22 +83,6 @@ fn outside(device: &Device, key: &'static str, id: Option<u32>, map: &[IdMapping
                 .field(&device.field.key(key)))
         }
     }
-}
-
-/// A map of the user namespace that a process is in, as we see it (user_namespaces(7)).
-fn map_of(pid: i32, file: &str) -> Result<Vec<IdMapping>> {
-    let path = format!("/proc/{pid}/{file}");
-    let text = std::fs::read_to_string(&path).doing(|| format!("read {path}"))?;
-    let line = |line: &str| {
-        let mut numbers = line.split_ascii_whitespace().map(str::parse);
-        let (Some(Ok(container)), Some(Ok(host)), Some(Ok(size))) =
-            (numbers.next(), numbers.next(), numbers.next())
-        else {
-            return None;
-        };
-        Some(IdMapping { container, host, size })
-    };
-    Ok(text.lines().filter_map(line).collect())
 }
 
 /// A device of the host's on a read-only mount of it, where everybody may write to the device and

@@ -1,7 +1,8 @@
 //! What the configuration names on the host must be there: asked before anything is
 //! made, so that a wrong path costs nothing and all of them are named at once.
 
-use std::ffi::OsStr;
+use std::borrow::Cow;
+use std::ffi::{CStr, OsStr};
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind::NotFound};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -11,7 +12,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::{hooks, listener};
+use super::{hooks, listener, sources};
 use crate::diag::field::Field;
 use crate::diag::findings::Findings;
 use crate::error::errno_text;
@@ -49,7 +50,7 @@ pub fn check(plan: &Plan, process: &Process) -> (Vec<OwnedFd>, Findings) {
             // An earlier entry may mount what this one copies out of the root.
             let made_later = |error: &io::Error| path.starts_with(root) && error.kind() == NotFound;
             // The socket of the service manager was looked at already.
-            if let Err(error) = fs::metadata(path)
+            if let Err(error) = sources::look(path, mount.links)
                 && !made_later(&error)
                 && mount.field != Field::of(notify::VARIABLE)
             {
@@ -64,7 +65,7 @@ pub fn check(plan: &Plan, process: &Process) -> (Vec<OwnedFd>, Findings) {
     if let Some(path) = plan.seccomp.as_ref().and_then(|filter| filter.listener_path.as_ref()) {
         agent(path, &mut findings);
     }
-    security_modules(plan, process, &mut findings);
+    security_modules(process, plan.mount_label.as_deref(), &mut findings);
     let namespaces = plan.namespaces.joined.iter();
     let files = namespaces.filter_map(|joined| open_namespace(joined, &mut findings)).collect();
     (files, findings)
@@ -109,16 +110,21 @@ fn agent(path: &Path, findings: &mut Findings) {
 }
 
 /// A restriction that was asked for is applied, or nothing starts.
-fn security_modules(plan: &Plan, process: &Process, findings: &mut Findings) {
-    if process.apparmor.is_some() && !lsm::apparmor() {
-        findings.refuse(&Field::of("process.apparmorProfile"), "AppArmor is not enabled here");
+pub(super) fn security_modules(
+    process: &Process,
+    mount_label: Option<&CStr>,
+    findings: &mut Findings,
+) {
+    if let Some(profile) = process.apparmor.as_ref().filter(|_| !lsm::apparmor()) {
+        let field = Field::of("process.apparmorProfile");
+        findings.refuse_value(&field, profile, "AppArmor is not enabled here");
     }
     for (field, given) in [
-        ("process.selinuxLabel", process.selinux.is_some()),
-        ("linux.mountLabel", plan.mount_label.is_some()),
+        ("process.selinuxLabel", process.selinux.clone().map(Cow::Owned)),
+        ("linux.mountLabel", mount_label.map(CStr::to_string_lossy)),
     ] {
-        if given && !lsm::selinux() {
-            findings.refuse(&Field::of(field), "SELinux is not enabled here");
+        if let Some(label) = given.filter(|_| !lsm::selinux()) {
+            findings.refuse_value(&Field::of(field), label, "SELinux is not enabled here");
         }
     }
 }

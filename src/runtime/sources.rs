@@ -3,8 +3,12 @@
 //! sources can be opened before the container's mount namespace is entered.
 
 use std::ffi::{CString, OsStr};
+use std::fs::Metadata;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+use std::rc::Rc;
 
 use nix::errno::Errno;
 
@@ -12,7 +16,7 @@ use super::idmap;
 use crate::diag::field::Field;
 use crate::error::{Doing, Error, Result};
 use crate::host::mounts;
-use crate::model::mount::{IdMap, Mount, What};
+use crate::model::mount::{IdMap, Links, Mount, What};
 use crate::model::namespaces::flag;
 use crate::model::plan::Plan;
 use crate::sync::ROOT;
@@ -72,12 +76,31 @@ impl Sources {
     }
 }
 
+/// What a bind would mount.
+pub fn look(path: &Path, links: Links) -> io::Result<Metadata> {
+    if links.of_source { std::fs::symlink_metadata(path) } else { std::fs::metadata(path) }
+}
+
+/// Sources that are links, and are to be made again and not mounted.
+pub fn copy_links(mounts: &mut [Rc<Mount>]) {
+    for mount in mounts.iter_mut().filter(|mount| mount.links.copy) {
+        let What::Bind { source, .. } = &mount.what else { continue };
+        // What is no link is mounted; what is not there is said by the checks that follow.
+        let content = std::fs::read_link(OsStr::from_bytes(source.to_bytes())).ok();
+        let content = content.map(|content| CString::new(content.into_os_string().into_vec()));
+        if let Some(Ok(content)) = content {
+            Rc::make_mut(mount).copy_link(content);
+        }
+    }
+}
+
 /// Whether the container's mount namespace is made of its root alone, where the kernel can do
 /// that. Otherwise it begins as a copy of the host's.
 pub fn tree_namespace(plan: &Plan) -> bool {
     let is_tree = |mount: &Mount| match &mount.what {
         What::Bind { source, recursive: true } => {
-            std::fs::metadata(OsStr::from_bytes(source.to_bytes())).is_ok_and(|at| at.is_dir())
+            let path = Path::new(OsStr::from_bytes(source.to_bytes()));
+            look(path, mount.links).is_ok_and(|at| at.is_dir())
         }
         _ => false,
     };
@@ -100,7 +123,8 @@ fn tree(mount: &Mount, user_namespace: bool, child: BorrowedFd<'_>) -> Result<Ow
     let What::Bind { source, recursive } = &mount.what else {
         return Err(Error::new("a mount without a source"));
     };
-    let open = || mount::clone_tree(libc::AT_FDCWD, source, *recursive).map(mem::own);
+    let follow = !mount.links.of_source;
+    let open = || mount::clone_source(source, *recursive, follow).map(mem::own);
     let at = mount.field.key("source");
     let doing = || format!("open the source {}", mount.shown_source());
     match inside(child, open)? {

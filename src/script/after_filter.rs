@@ -29,7 +29,13 @@ const POLL: &str = if ::core::cfg!(target_arch = "x86_64") { "poll" } else { "pp
 /// What comes last in every script: the program, or the report that it cannot be executed.
 pub const LAST: &[Needed] = &[any("execve"), any("write"), any("sendmsg"), any("exit_group")];
 
+/// Those of them that an agent may be asked for: they come when it has had the listener for long,
+/// and nobody waits for what follows them.
+pub const LAST_OF_AGENT: &[&str] = &["execve", "write"];
+
 const TALK: &[Needed] = &[any("sendmsg"), any("recvmsg")];
+/// What sending the seccomp listener takes.
+pub const LISTENER: &[Needed] = &[any("sendmsg"), any("recvmsg"), any("close")];
 const BIRTH: &[Needed] =
     &[Needed { name: "clone", first: Some(REBORN_FLAGS) }, any("exit_group"), any("sendmsg")];
 const COPY: &[Needed] = &[any("clone3"), any("exit_group"), any("sendmsg")];

@@ -104,6 +104,9 @@ impl Op {
             Op::CloseRoot => "close the root".to_owned(),
             Op::Mount { mount, .. } | Op::Procfs { mount, .. } => match mount.what {
                 What::Remount { .. } => format!("remount {}", mount.shown_target()),
+                What::Link(_) => {
+                    format!("make {} at {}", mount.shown_source(), mount.shown_target())
+                }
                 _ => format!("mount {} on {}", mount.shown_source(), mount.shown_target()),
             },
             Op::Devices { directory, .. } => format!("make devices in /{}", shown(directory)),
@@ -205,6 +208,8 @@ fn mount_field(mount: &Mount, call: Call, part: usize) -> Field {
         Call::OpenTarget
         | Call::MakeDirectory
         | Call::MakeFile
+        | Call::MakeLink
+        | Call::NodeDiffers
         | Call::NotOnProc
         | Call::NotProc
         | Call::WrongKind => mount.field.key("destination"),

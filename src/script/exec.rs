@@ -3,8 +3,9 @@
 use std::ffi::CString;
 
 use super::Script;
+use super::appear;
 use super::op::Op;
-use super::rights::{Birth, Cpus, Last, appear, privileges};
+use super::rights::{Birth, Cpus, Last, privileges};
 use super::steps::{Steps, console, finish, keyring_label, labels, oom_score_adj, own_devices};
 use crate::model::limits::Affinity;
 use crate::model::namespaces::flag;
@@ -67,6 +68,6 @@ pub fn exec(plan: &Plan, process: &Process, setup: &ExecSetup) -> Script {
     let birth = joins_pid.then_some(Birth { copy: false });
     let last = Last { setgroups, gate: None, keep_below, unprivileged: false, cpus, birth };
     privileges(&mut steps, plan, process, &last);
-    appear(&mut steps, plan, process, &last);
+    appear::steps(&mut steps, plan, process, &last);
     finish(steps, plan, process, true)
 }

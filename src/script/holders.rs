@@ -4,7 +4,7 @@ use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::model::mount::{Mount, What};
+use crate::model::mount::Mount;
 use crate::model::plan::Plan;
 use crate::model::rootfs::Guarded;
 
@@ -19,7 +19,7 @@ impl<'a> Holders<'a> {
         let target = |mount: &'a Mount| Path::new(OsStr::from_bytes(mount.target.to_bytes()));
         let mut holders: Vec<(usize, &Path)> = Vec::new();
         let mounts = plan.mounts.iter().enumerate();
-        for (index, mount) in mounts.filter(|(_, m)| !matches!(m.what, What::Remount { .. })) {
+        for (index, mount) in mounts.filter(|(_, m)| m.makes_mount()) {
             let at = target(mount);
             holders.retain(|(_, covered)| !covered.starts_with(at));
             if mount.plain_target || mount.is_at("proc") || mount.is_at("sys") {

@@ -56,7 +56,7 @@ fn can_be_foreseen(mount: &Mount, rootfs: &Rootfs) -> bool {
         What::FileSystem(made) => {
             made.old.is_none() && WITHOUT_PATHS.contains(&made.fstype.to_bytes())
         }
-        What::Remount { .. } => true,
+        What::Link(_) | What::Remount { .. } => true,
     };
     foreseen && mount.source_of_parent.is_none()
 }

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::rc::Rc;
 
-use super::mounts;
+use super::{appear, mounts};
 use crate::diag::field::Field;
 use crate::model::mount::Mount;
 use crate::model::namespaces::{IdMapping, Namespaces, flag};
@@ -11,7 +11,7 @@ use crate::model::plan::Plan;
 use crate::model::process::Process;
 use crate::script::Script;
 use crate::script::op::Op;
-use crate::script::rights::{Birth, Cpus, Last, appear, privileges};
+use crate::script::rights::{Birth, Cpus, Last, privileges};
 use crate::script::steps::{
     Steps, c_path, close_others, console, finish, keyring_label, labels, oom_score_adj, own_devices,
 };
@@ -118,7 +118,7 @@ pub fn init(plan: &Plan, process: &Process, setup: &InitSetup) -> Script {
         birth: joins_pid.then(|| Birth { copy: plan.namespaces.is_new(flag::TIME) }),
     };
     privileges(&mut steps, plan, process, &last);
-    appear(&mut steps, plan, process, &last);
+    appear::steps(&mut steps, plan, process, &last);
     finish(steps, plan, process, false)
 }
 

@@ -11,6 +11,7 @@
 //! Making a script is the only place that allocates for the child.
 
 pub mod after_filter;
+mod appear;
 pub mod call;
 mod describe;
 pub mod exec;
@@ -27,7 +28,7 @@ mod tests;
 
 use std::ffi::CString;
 
-use self::op::Op;
+use self::op::{Listener, Op};
 use crate::diag::field::Field;
 use crate::sys::page::CArray;
 
@@ -55,4 +56,12 @@ pub struct Script {
     pub envp: CArray,
     /// The seccomp filter lets it look at a program that cannot be executed, or at least live on.
     pub may_look: bool,
+}
+
+impl Script {
+    /// Whether the process sends its seccomp listener itself.
+    pub fn sends_listener(&self) -> bool {
+        let sends = |step: &Step| matches!(step.op, Op::Seccomp { listener: Listener::Sent, .. });
+        self.steps.iter().any(sends)
+    }
 }

@@ -123,7 +123,9 @@ fn namespace_of_root(steps: &mut Steps, plan: &Plan, keeps: &Keeps<'_>) {
         let tree = match &mount.what {
             What::Bind { source, recursive } => {
                 let (tree, source, recursive) = (empty(), source.clone(), *recursive);
-                let op = Op::OpenTree { tree: tree.clone(), source, recursive, propagation };
+                let follow = !mount.links.of_source;
+                let op =
+                    Op::OpenTree { tree: tree.clone(), source, recursive, follow, propagation };
                 steps.for_field(op, &mount.field.key("source"));
                 Some(tree)
             }

@@ -27,6 +27,17 @@ pub struct Guarded {
     pub below: Option<(Kept, CString)>,
 }
 
+/// How the seccomp listener leaves the child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listener {
+    /// There is none.
+    None,
+    /// It is sent: the filter lets the calls through that this takes.
+    Sent,
+    /// The parent takes it out.
+    Taken,
+}
+
 /// One thing that the child does. All memory was allocated before the clone.
 #[derive(Debug)]
 pub enum Op {
@@ -137,6 +148,8 @@ pub enum Op {
         source: CString,
         /// With everything mounted below it.
         recursive: bool,
+        /// A link is followed.
+        follow: bool,
         /// How mounts travel between the source and the copy.
         propagation: u64,
     },
@@ -336,8 +349,8 @@ pub enum Op {
         flags: u64,
         /// Without no_new_privs the kernel wants CAP_SYS_ADMIN in effect.
         privileged: bool,
-        /// There is a listener to be handed over.
-        notify: bool,
+        /// What becomes of its listener.
+        listener: Listener,
     },
     /// Closes what the parent had open, which the clone has copied: everything from
     /// `from` on but what this process still needs and `keep` (-1 for nothing).

@@ -1,14 +1,12 @@
 //! The one order in which rights are given up, for init and exec alike: from root to the user of the
 //! configuration, and from there to the program.
 
-use super::after_filter::{LAST, Needed};
+use super::appear::counts_processes;
 use super::op::Op;
 use super::steps::Steps;
-use crate::model::creds::Caps;
 use crate::model::limits::Rlimit;
 use crate::model::plan::Plan;
 use crate::model::process::Process;
-use crate::seccomp::{Filter, NATIVE};
 use crate::sys::{RawFd, sched};
 
 /// What the last steps depend on beside the plan.
@@ -109,113 +107,4 @@ pub(super) fn privileges(steps: &mut Steps, plan: &Plan, process: &Process, last
     if !process.args.is_empty() {
         steps.at(Op::FindProgram { last: last.birth.is_none() }, "process.args");
     }
-}
-
-/// From the user to the program. Nobody of the container sees the process before it has the rights
-/// of the program and no others: a peer with CAP_SYS_PTRACE could use whatever it still has.
-///
-/// The filter comes before that as well, if it lets through what is still to be done; otherwise
-/// right before execve(2). Without no_new_privs it needs CAP_SYS_ADMIN (seccomp(2)), which then is
-/// all that is held longer.
-pub(super) fn appear(steps: &mut Steps, plan: &Plan, process: &Process, last: &Last) {
-    let creds = &process.creds;
-    let (caps, privileged) = (creds.caps, !creds.no_new_privileges);
-    let seccomp = plan.seccomp.as_ref().map(|filter| Op::Seccomp {
-        program: filter.program.clone(),
-        flags: filter.flags,
-        privileged,
-        notify: filter.notify,
-    });
-    let waiting = waiting(plan, process, last);
-    let drop_caps = |before_filter, verify| Op::Capabilities { caps, before_filter, verify };
-    let after = waiting.0.iter().map(|step| &step.op).chain(privileged.then_some(&CAPABILITIES));
-    let early = plan.seccomp.as_ref().is_some_and(|filter| passes_all(filter, after));
-    let (early, late) = if early { (seccomp, None) } else { (None, seccomp) };
-
-    // Hooks with their environment, paths of the host: nobody who looks shall find them.
-    steps.push(Op::ForgetPlan);
-    // Nothing is opened from here on but close-on-exec.
-    steps.push(Op::CloseFrom(last.keep_below));
-    if privileged {
-        if let Some(filter) = early {
-            steps.at(filter, "linux.seccomp");
-        }
-        steps.at(drop_caps(late.is_some(), true), "process.capabilities");
-    } else {
-        steps.at(drop_caps(false, true), "process.capabilities");
-        steps.at(Op::NoNewPrivileges, "process.noNewPrivileges");
-        if let Some(filter) = early {
-            steps.at(filter, "linux.seccomp");
-        }
-    }
-    steps.0.extend(waiting.0);
-    if let Some(filter) = late {
-        if last.unprivileged && plan.seccomp.as_ref().is_some_and(|filter| filter.notify) {
-            steps.at(Op::Dumpable(true), "linux.seccomp");
-        }
-        steps.at(filter, "linux.seccomp");
-        if privileged {
-            steps.at(drop_caps(false, false), "process.capabilities");
-        }
-    }
-}
-
-/// Any of them: only what calls it makes counts.
-pub(super) const CAPABILITIES: Op = Op::Capabilities {
-    caps: Caps { bounding: 0, effective: 0, permitted: 0, inheritable: 0, ambient: 0 },
-    before_filter: false,
-    verify: true,
-};
-
-/// What is done in sight of the container.
-pub(super) fn waiting(plan: &Plan, process: &Process, last: &Last) -> Steps {
-    let mut steps = Steps::default();
-    if let Some(Birth { copy }) = last.birth {
-        steps.push(Op::Appear);
-        steps.at(Op::EnterPidNamespace { copy }, "linux.namespaces");
-    }
-    steps.at(Op::NewSession { terminal: process.terminal }, "process.terminal");
-    if last.birth.is_some() {
-        for limit in process.limits.rlimits.iter().filter(|limit| counts_processes(limit)) {
-            steps.for_field(rlimit(limit, limit.soft, limit.hard), &limit.field);
-        }
-    }
-    if last.birth.is_some() {
-        steps.at(Op::Cwd { path: process.cwd.clone(), last: true }, "process.cwd");
-        if !process.args.is_empty() {
-            steps.at(Op::FindProgram { last: true }, "process.args");
-        }
-    }
-    if last.gate.is_some() && plan.unprivileged {
-        // An exec by the same ordinary user may join a process that waits at the gate only
-        // when it may be traced (setns(2)). It has nothing of the host's open by now.
-        steps.push(Op::Dumpable(true));
-    }
-    steps.push(Op::Ready);
-    if let Some(fifo) = last.gate {
-        steps.push(Op::Gate(fifo));
-    }
-    for limit in process.limits.rlimits.iter().filter(|limit| has_few_files(limit, last)) {
-        steps.for_field(rlimit(limit, limit.soft, limit.hard), &limit.field);
-    }
-    steps.push(Op::ResetSignals);
-    steps
-}
-
-/// Whether the filter lets everything through that comes after it.
-pub(super) fn passes_all<'a>(filter: &Filter, mut after: impl Iterator<Item = &'a Op>) -> bool {
-    let passes = |needed: &Needed| {
-        let first = [needed.first, None, None, None, None, None];
-        filter.lets_through(NATIVE, needed.name, first)
-    };
-    // Whoever loads a filter with a listener waits for an agent at every call.
-    !filter.notify
-        && LAST.iter().all(passes)
-        && after.all(|op| op.calls_after_filter().is_some_and(|calls| calls.iter().all(passes)))
-}
-
-/// The limit on processes is for those of the user, of whom the birth in a pid namespace makes one
-/// more for a moment. To lower it needs no right.
-pub(super) fn counts_processes(limit: &Rlimit) -> bool {
-    limit.resource == sched::NPROC
 }

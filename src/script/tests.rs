@@ -4,7 +4,7 @@
 use seccompiler::sock_filter;
 
 use super::init::{InitSetup, OpenNamespace, init};
-use super::op::Op;
+use super::op::{Listener, Op};
 use super::*;
 use crate::model::creds::Caps;
 use crate::model::creds::Creds;
@@ -123,7 +123,14 @@ impl Process {
                 self.permitted = next;
             }
             Op::NoNewPrivileges => self.nnp = true,
-            Op::Seccomp { privileged, .. } => {
+            Op::Seccomp { privileged, listener, .. } => {
+                let notify = plan.seccomp.as_ref().is_some_and(|filter| filter.notify);
+                let expected = match (notify, self.seen) {
+                    (false, _) => Listener::None,
+                    (true, false) => Listener::Sent,
+                    (true, true) => Listener::Taken,
+                };
+                assert_eq!(*listener, expected);
                 assert!(self.nnp || self.permitted & SYS_ADMIN != 0, "cannot be loaded");
                 assert_eq!(*privileged, !self.nnp);
                 self.filtered = true;
@@ -139,7 +146,12 @@ impl Process {
     fn see(&mut self, plan: &Plan, unprivileged: bool) {
         self.seen = true;
         let creds = &plan.process.as_ref().expect("a process").creds;
-        let waits = plan.seccomp.as_ref().is_some_and(|filter| filter.program[0].k == 0);
+        // Of a birth that is still to come no agent could be told.
+        let unborn = plan.namespaces.joins(flag::PID);
+        let waits = plan
+            .seccomp
+            .as_ref()
+            .is_some_and(|filter| filter.program[0].k == 0 || filter.notify && unborn);
         let kept = if waits && !creds.no_new_privileges { SYS_ADMIN } else { 0 };
         assert_eq!(self.permitted, creds.caps.permitted | kept);
         assert_eq!(self.bounding, creds.caps.bounding);
@@ -222,6 +234,7 @@ fn way(number: u32, rights: u32) -> Way {
         seccomp: match rights >> 5 & 3 {
             0 => None,
             1 => Some(filter(libc::SECCOMP_RET_ALLOW)),
+            2 => Some(Filter { notify: true, ..filter(libc::SECCOMP_RET_ALLOW) }),
             _ => Some(filter(0)),
         },
         process: Some(process.clone()),

@@ -40,6 +40,7 @@ const OPEN_TREE_NAMESPACE: u32 = 2;
 pub(super) const OPEN_TREE_CLOEXEC: u32 = libc::O_CLOEXEC as u32;
 const AT_RECURSIVE: u32 = 0x8000;
 const AT_EMPTY_PATH: u32 = libc::AT_EMPTY_PATH as u32;
+const AT_SYMLINK_NOFOLLOW: u32 = libc::AT_SYMLINK_NOFOLLOW as u32;
 
 /// struct mount_attr of mount_setattr(2).
 #[repr(C)]
@@ -139,10 +140,18 @@ pub fn move_mount(from: RawFd, to: RawFd) -> Result<(), Errno> {
 /// open_tree(2) with `OPEN_TREE_CLONE`: a detached copy of the mount at `path`; an empty
 /// `path` means `dir` itself.
 pub fn clone_tree(dir: RawFd, path: &CStr, recursive: bool) -> Result<RawFd, Errno> {
-    let flags = OPEN_TREE_CLONE
-        | OPEN_TREE_CLOEXEC
-        | if recursive { AT_RECURSIVE } else { 0 }
-        | if path.is_empty() { AT_EMPTY_PATH } else { 0 };
+    open_tree(dir, path, recursive, if path.is_empty() { AT_EMPTY_PATH } else { 0 })
+}
+
+/// The same of what a bind names; a link at the end of the path is followed, or copied itself.
+pub fn clone_source(path: &CStr, recursive: bool, follow: bool) -> Result<RawFd, Errno> {
+    let flags = if follow { 0 } else { AT_SYMLINK_NOFOLLOW };
+    open_tree(libc::AT_FDCWD, path, recursive, flags)
+}
+
+fn open_tree(dir: RawFd, path: &CStr, recursive: bool, more: u32) -> Result<RawFd, Errno> {
+    let flags =
+        OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | if recursive { AT_RECURSIVE } else { 0 } | more;
     // SAFETY: path is NUL-terminated.
     check_fd(unsafe { libc::syscall(libc::SYS_open_tree, dir, path.as_ptr(), flags) })
 }

@@ -36,6 +36,7 @@ tests! {
     devices_are_denied_by_default: except_crun("needs RLIMIT_MEMLOCK"),
     devices_are_denied_without_rules: except_crun("needs RLIMIT_MEMLOCK"),
     device_rules_allow_in_order: except_crun("needs RLIMIT_MEMLOCK"),
+    a_fifo_is_no_device: rt_only(),
     default_devices_stay_allowed: except_crun("needs RLIMIT_MEMLOCK"),
     exec_is_under_the_same_device_rules: except_crun("needs RLIMIT_MEMLOCK"),
     limits_are_in_force_before_the_process_runs: needs(Need::Controller("memory")),
@@ -459,6 +460,21 @@ fn device_rules_allow_in_order(c: &Case) {
     assert_eq!(tried(json!([deny_all()])), "ok EPERM");
     assert_eq!(tried(json!([deny_all(), rule(true)])), "ok ENXIO");
     assert_eq!(tried(json!([deny_all(), rule(true), rule(false)])), "ok EPERM");
+}
+
+/// Type `p` is of `linux.devices`, from where engines copy it. No device program ever sees one.
+fn a_fifo_is_no_device(c: &Case) {
+    let mut b = c.bundle();
+    b.set(
+        "/linux/resources/devices",
+        json!([deny_all(), {"allow": true, "type": "p", "access": "rwm"}]),
+    );
+    let out = c.run(b.sh("mkfifo /dev/pipe && echo made")).ok();
+    assert_eq!(out.out(), "made\n");
+    assert!(out.err().contains("a FIFO is no device, and always allowed"), "{}", out.err());
+    b.set("/linux/resources/devices", json!([{"allow": false, "type": "p", "access": "rwm"}]));
+    c.create(&b).fails("a FIFO cannot be denied");
+    c.nothing_left();
 }
 
 fn default_devices_stay_allowed(c: &Case) {

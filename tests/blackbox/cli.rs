@@ -24,6 +24,7 @@ tests! {
     ps_as_table_has_a_header: except_crun("pids only"),
     ps_of_a_stopped_container_is_empty: except_crun("fails"),
     log_gets_one_json_object_on_failure: except_crun("no log before the bundle is read"),
+    log_goes_to_a_file_and_nowhere_else: rt_only(),
     log_as_text_is_one_line: except_crun("other words"),
     debug_log_tells_what_is_done: rt_only(),
     log_is_appended_to: except_crun("truncates"),
@@ -226,6 +227,17 @@ fn log_gets_one_json_object_on_failure(c: &Case) {
         assert_eq!(text.lines().count(), 1, "podman reads the file as one object: {text}");
         assert_eq!(out.err().lines().count(), 1, "{}", out.err());
         assert!(entry["msg"].as_str().unwrap().contains("/nowhere"), "{entry}");
+    }
+}
+
+/// As crun names them; a file `journald:box` is what nobody wants.
+fn log_goes_to_a_file_and_nowhere_else(c: &Case) {
+    let log = format!("file:{}", c.path_str("log"));
+    c.rt(&["--log", &log, "state", "nobody"]).fails("does not exist");
+    assert!(fs::read_to_string(c.path("log")).unwrap().contains("does not exist"));
+    for other in ["journald:box", "syslog:box"] {
+        c.rt(&["--log", other, "state", "nobody"]).fails("rt logs to files only");
+        assert!(!std::path::Path::new(other).exists(), "{other}");
     }
 }
 

@@ -20,6 +20,7 @@ tests! {
     hook_descriptors_are_0_1_2: except_runc("leaks a pipe").except_crun("leaks a pipe"),
     failing_create_hook_stops_and_cleans_up,
     failing_start_container_hook_stops: except_crun("container stays"),
+    failing_hook_of_start_destroys_the_container: rt_only(),
     failing_poststart_hook_kills: except_runc("start returns 0 in this version").except_crun("start returns 0"),
     poststart_does_not_run_without_a_program: except_runc("start returns 0").except_crun("start returns 0"),
     failing_poststop_hook_is_a_warning: except_runc("the others do not run"),
@@ -235,10 +236,40 @@ fn failing_start_container_hook_stops(c: &Case) {
     let start = c.rt(&["start", ID]);
     if c.is_rt() {
         start.fails("hook");
+        c.nothing_left();
+    } else {
+        c.wait_for_status("stopped");
     }
-    c.wait_for_status("stopped");
     assert_eq!(created.out(), "");
     c.down();
+}
+
+/// runtime.md, "Lifecycle", steps 7 and 9: the container is stopped and destroyed, and the
+/// poststop hooks are run.
+fn failing_hook_of_start_destroys_the_container(c: &Case) {
+    for kind in ["startContainer", "poststart"] {
+        for verb in ["create", "run"] {
+            let mut b = c.named_bundle(&format!("{kind}-{verb}"));
+            let ran = c.path(&format!("{kind}-{verb}"));
+            b.push(&format!("/hooks/{kind}"), shell("cat >/dev/null; exit 1"));
+            b.push("/hooks/poststop", shell(&format!("cat >{}", ran.display())));
+            let dir = b.args(&["/probe", "sleep"]).save();
+            let failed = match verb {
+                "create" => {
+                    c.create(&b).ok();
+                    c.rt(&["start", ID])
+                }
+                _ => c.rt(&["run", "--detach", "-b", &dir, ID]),
+            };
+            failed.fails(&format!("error running {kind} hook #0"));
+            c.nothing_left();
+            let state: Value = serde_json::from_str(&fs::read_to_string(&ran).unwrap()).unwrap();
+            assert_eq!((&state["status"], &state["pid"]), (&json!("stopped"), &json!(0)));
+            // What engines do after any failure.
+            c.rt(&["delete", ID]).fails("does not exist");
+            c.down();
+        }
+    }
 }
 
 fn failing_poststart_hook_kills(c: &Case) {
@@ -246,7 +277,7 @@ fn failing_poststart_hook_kills(c: &Case) {
     b.push("/hooks/poststart", shell("cat >/dev/null; exit 1"));
     c.create(b.args(&["/probe", "sleep"])).ok();
     c.rt(&["start", ID]).fails("hook");
-    c.wait_for_status("stopped");
+    c.nothing_left();
     c.down();
 }
 

@@ -58,6 +58,7 @@ mod mounts_flags;
 mod mounts_idmap;
 mod mounts_joined;
 mod mounts_kinds;
+mod mounts_links;
 mod mounts_many;
 mod mounts_super;
 mod mounts_targets;
@@ -116,6 +117,7 @@ fn all() -> Vec<support::Test> {
         mounts_super::tests(),
         mounts_copyup::tests(),
         mounts_kinds::tests(),
+        mounts_links::tests(),
         mounts_targets::tests(),
         mounts_many::tests(),
         rootfs::tests(),

@@ -16,6 +16,9 @@ tests! {
     idmap_stops_at_submounts_and_ridmap_does_not: rt_only().needs(Need::UserNamespace),
     idmapped_mounts_take_other_options_too: rt_only().needs(Need::UserNamespace),
     a_file_can_be_idmapped: rt_only().needs(Need::UserNamespace),
+    idmap_may_bring_its_mappings_along: rt_only().needs(Need::UserNamespace),
+    mappings_of_idmap_may_count_from_the_container: rt_only().needs(Need::UserNamespace),
+    mappings_of_idmap_that_cannot_be_read_are_refused: rt_only(),
     idmap_without_any_mapping_is_refused: rt_only(),
     half_a_mapping_is_refused: rt_only(),
     only_binds_can_be_idmapped: rt_only(),
@@ -146,6 +149,63 @@ fn a_file_can_be_idmapped(c: &Case) {
     let file = format!("{dir}/foo");
     idmapped(&mut b, "/etc/foo", &file, &["bind"], map(100, 1, 1), map(211, 2, 1));
     assert_eq!(owners(c, &mut b, &["/etc/foo"]), ["1 2"]);
+}
+
+/// As crun(1) has it, for engines that have no field for the mappings.
+fn idmap_may_bring_its_mappings_along(c: &Case) {
+    let (mut b, dir) = (c.bundle(), source(c));
+    b.mount("/mnt", "none", &dir, &["bind", "idmap=uids=0-5000-10#100-1-2;gids=0-0-1#211-2-20"]);
+    b.mount("/tmp", "none", &dir, &["rbind", "ridmap=gids=211-7-1;uids=100-8-1"]);
+    let seen = owners(c, &mut b, &["/mnt/root", "/mnt/foo", "/mnt/bar", "/tmp/foo"]);
+    assert_eq!(seen, ["5000 0", "1 2", "2 13", "8 7"]);
+}
+
+/// `@`: the id behind it is one of the container's.
+fn mappings_of_idmap_may_count_from_the_container(c: &Case) {
+    let (mut b, dir) = (c.bundle(), source(c));
+    b.user_namespace().mount("/mnt", "none", &dir, &["bind", "idmap=uids=@100-7-2;gids=@211-8-20"]);
+    assert_eq!(owners(c, &mut b, &["/mnt/foo", "/mnt/bar"]), ["7 8", "8 19"]);
+    // Two ranges of the container: those from 0 and from 10 on, in another order on the host.
+    let two = json!([{"containerID": 0, "hostID": 200_000, "size": 10},
+        {"containerID": 10, "hostID": 100_000, "size": 65_000}]);
+    b.set("/linux/uidMappings", two.clone()).set("/linux/gidMappings", two);
+    b.config["mounts"].as_array_mut().unwrap().pop();
+    b.mount("/mnt", "none", &dir, &["bind", "idmap=uids=@100-9-2;gids=@211-8-20"]);
+    assert_eq!(owners(c, &mut b, &["/mnt/foo", "/mnt/bar"]), ["9 8", "10 19"]);
+}
+
+fn mappings_of_idmap_that_cannot_be_read_are_refused(c: &Case) {
+    for (word, why) in [
+        ("idmap=", "must be uids= or gids="),
+        ("idmap=uids=0-1-1", "gids= is missing"),
+        ("idmap=gids=0-1-1", "uids= is missing"),
+        ("idmap=uids=0-1;gids=0-1-1", "ranges of three numbers"),
+        ("idmap=uids=0-1-1#;gids=0-1-1", "ranges of three numbers"),
+        ("idmap=uids=0-1-0;gids=0-1-1", "must be at least 1"),
+        ("idmap=uids=0-1-2#1-5-1;gids=0-1-1", "overlaps"),
+        ("idmap=uids=@0-1-1;gids=0-1-1", "from which @ counts"),
+        ("idmap=uids=0-1-1;gids=0-1-1;sids=0-1-1", "must be uids= or gids="),
+    ] {
+        let mut b = c.bundle();
+        b.mount("/mnt", "none", "/", &["bind", word]);
+        let out = c.create(&b).fails(why);
+        assert!(out.err().contains("options[1]"), "{}", out.err());
+        c.nothing_left();
+    }
+    let mut b = c.bundle();
+    idmapped(
+        &mut b,
+        "/mnt",
+        "/",
+        &["bind", "idmap=uids=0-1-1;gids=0-1-1"],
+        map(0, 1, 1),
+        map(0, 1, 1),
+    );
+    c.create(&b).fails("there are uidMappings or gidMappings as well");
+    let mut b = c.bundle();
+    b.mount("/mnt", "tmpfs", "t", &["idmap=uids=0-1-1;gids=0-1-1"]);
+    c.create(&b).fails("only a new bind mount can be idmapped");
+    c.nothing_left();
 }
 
 fn idmap_without_any_mapping_is_refused(c: &Case) {

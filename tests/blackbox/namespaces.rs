@@ -15,6 +15,7 @@ tests! {
     pid_namespace_is_joined_by_path,
     user_namespace_maps_ids: needs(Need::UserNamespace),
     user_namespace_is_joined_by_path: needs(Need::UserNamespace),
+    groups_that_are_not_mapped_are_named: needs(Need::UserNamespace).rt_only(),
     user_namespace_need_not_map_root: needs(Need::UserNamespace).except_runc("must map 0"),
     user_namespace_need_not_reach_the_root: needs(Need::UserNamespace),
     time_namespace_is_new: except_runc("unknown to it").except_crun("unknown to it"),
@@ -112,6 +113,20 @@ fn with_user_namespace(b: &mut Bundle) -> &mut Bundle {
     b.set("/linux/uidMappings", json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]));
     b.set("/linux/gidMappings", json!([{"containerID": 0, "hostID": 200_000, "size": 65_536}]));
     b
+}
+
+fn groups_that_are_not_mapped_are_named(c: &Case) {
+    let mut b = c.bundle();
+    with_user_namespace(&mut b).args(&["/probe", "sleep"]);
+    b.set("/process/user/additionalGids", json!([7, 70_000]));
+    let out = c.create(&b).fails("not in linux.gidMappings");
+    assert!(out.err().contains("process.user.additionalGids[1] 70000"), "{}", out.err());
+    c.nothing_left();
+    c.up(b.remove("/process/user/additionalGids"));
+    let text = "the container's user namespace does not map all of these ids";
+    c.rt(&["exec", "--additional-gids", "70000", ID, "/bin/true"]).fails(text);
+    c.rt(&["exec", "--user", "70000", ID, "/bin/true"]).fails(text);
+    c.down();
 }
 
 fn user_namespace_maps_ids(c: &Case) {

@@ -9,6 +9,11 @@ use serde_json::{Value, json};
 tests! {
     agent_answers_for_the_program: rt_only(),
     agent_is_told_who_it_is: rt_only(),
+    agent_has_its_listener_before_start: except_crun("not in this version"),
+    agent_of_the_runtimes_own_calls_waits_for_start: rt_only(),
+    agent_of_a_joined_pid_namespace_waits_for_start: rt_only(),
+    silent_agent_hangs_only_the_program: rt_only(),
+    agent_that_is_gone_holds_nothing_up: rt_only(),
     agent_of_a_long_state_gets_all_of_it: rt_only(),
     no_notified_call_hangs_a_run: rt_only(),
     no_notified_call_hangs_a_start: rt_only(),
@@ -59,18 +64,111 @@ fn agent_is_told_who_it_is(c: &Case) {
     let (mut b, agent) = notified(c, &["mkdirat"], &[]);
     b.set("/annotations", json!({"k": "v"})).args(&["/probe", "sleep"]);
     c.create(&b).ok();
-    assert!(agent.seen().states.is_empty());
-    c.rt(&["start", ID]).ok();
-    wait_until("the agent is told", || !agent.seen().states.is_empty());
-    let state = agent.seen().states[0].clone();
-    let pid = c.pid();
-    let bundle = b.dir.canonicalize().unwrap();
-    let expected = json!({"ociVersion": "1.0.2", "fds": ["seccompFd"], "pid": pid,
-        "metadata": "what=ever",
-        "state": {"ociVersion": "1.0.2", "id": ID, "status": "created", "pid": pid,
-            "bundle": bundle, "annotations": {"k": "v"}}});
+    let state = agent.wait_for(1)[0].clone();
+    let mut expected = told(c, &b, "creating");
+    expected["state"]["annotations"] = json!({"k": "v"});
     assert_eq!(state, expected);
     c.down();
+}
+
+/// The container process state.
+fn told(c: &Case, b: &Bundle, status: &str) -> Value {
+    let (pid, bundle) = (c.pid(), b.dir.canonicalize().unwrap());
+    json!({"ociVersion": "1.0.2", "fds": ["seccompFd"], "pid": pid, "metadata": "what=ever",
+        "state": {"ociVersion": "1.0.2", "id": ID, "status": status, "pid": pid,
+            "bundle": bundle}})
+}
+
+/// What agents rely on that prepare something for the container they are told of.
+fn agent_has_its_listener_before_start(c: &Case) {
+    let (mut b, agent) = notified(c, &["mkdirat"], &[(libc::SYS_mkdirat, libc::E2BIG)]);
+    b.set("/process/args", json!(call(libc::SYS_mkdirat)));
+    c.create(&b).ok();
+    let state = agent.wait_for(1)[0].clone();
+    assert_eq!(state["state"]["status"], "creating");
+    assert_eq!((&state["pid"], &state["metadata"]), (&json!(c.pid()), &json!("what=ever")));
+    assert_eq!(c.status(), "created");
+    assert!(agent.seen().calls.is_empty());
+    // Of the socket nobody wants anything any more.
+    std::fs::remove_file(c.path("agent")).unwrap();
+    c.rt(&["start", ID]).ok();
+    c.wait_for_status("stopped");
+    assert_eq!(agent.seen().calls, [libc::SYS_mkdirat]);
+    agent.wait_for(1);
+    c.down();
+}
+
+/// Calls that the child makes between the filter and the gate, or at the gate.
+fn agent_of_the_runtimes_own_calls_waits_for_start(c: &Case) {
+    let (mut b, agent) = notified(c, &[], &[]);
+    b.args(&["/probe", "sleep"]);
+    for (index, name) in ["read", "recvmsg", "close", "rt_sigaction"].into_iter().enumerate() {
+        b.set("/linux/seccomp", profile(c, &[name]));
+        c.create(&b).ok();
+        assert_eq!(agent.seen().states.len(), index, "{name}");
+        c.rt(&["start", ID]).ok();
+        assert_eq!(agent.wait_for(index + 1)[index], told(c, &b, "created"));
+        c.down();
+    }
+}
+
+/// The process of which the agent is told is born in the namespace after the filter.
+fn agent_of_a_joined_pid_namespace_waits_for_start(c: &Case) {
+    let mut other = c.named_bundle("other");
+    other.set("/linux/cgroupsPath", json!(c.cgroups_path("other"))).args(&["/probe", "sleep"]);
+    c.rt(&["run", "-d", "-b", &other.save(), "other"]).ok();
+    let pid = c.rt(&["state", "other"]).ok().json()["pid"].to_string();
+    let (mut b, agent) = notified(c, &["mkdirat"], &[(libc::SYS_mkdirat, libc::E2BIG)]);
+    b.namespace("pid", Some(&format!("/proc/{pid}/ns/pid")));
+    b.set("/process/args", json!(call(libc::SYS_mkdirat)));
+    c.create(&b).ok();
+    assert!(agent.seen().states.is_empty());
+    let pid = json!(c.pid());
+    c.rt(&["start", ID]).ok();
+    assert_eq!(agent.wait_for(1)[0]["pid"], pid);
+    c.wait_for_status("stopped");
+    assert_eq!(agent.seen().calls, [libc::SYS_mkdirat]);
+    c.down();
+    c.rt(&["delete", "--force", "other"]).ok();
+}
+
+/// An agent that takes listeners and does nothing else holds up what the profile asks it for, and
+/// no verb of the runtime.
+fn silent_agent_hangs_only_the_program(c: &Case) {
+    let mut b = c.bundle();
+    let agent = Agent::silent(&c.path("agent"));
+    b.set("/process/args", json!(call(libc::SYS_mkdirat)));
+    for (index, name) in ["mkdirat", "execve", "write"].into_iter().enumerate() {
+        b.set("/linux/seccomp", profile(c, &[name]));
+        c.create(&b).ok();
+        agent.wait_for(index + 1);
+        c.rt(&["start", ID]).ok();
+        c.wait_for_status("running");
+        c.rt(&["kill", ID, "KILL"]).ok();
+        c.wait_for_status("stopped");
+        c.rt(&["delete", ID]).ok();
+        c.nothing_left();
+    }
+}
+
+/// Nobody but the agent has the listener: calls do not wait for one that is gone (ENOSYS,
+/// seccomp_unotify(2)).
+fn agent_that_is_gone_holds_nothing_up(c: &Case) {
+    let mut b = c.bundle();
+    let agent = Agent::silent(&c.path("agent"));
+    b.set("/process/args", json!(call(libc::SYS_mkdirat)));
+    for (index, name) in ["mkdirat", "execve"].into_iter().enumerate() {
+        b.set("/linux/seccomp", profile(c, &[name]));
+        let out = c.create(&b).ok();
+        agent.wait_for(index + 1);
+        agent.quit();
+        c.rt(&["start", ID]).ok();
+        c.wait_for_status("stopped");
+        if name == "mkdirat" {
+            assert_eq!(out.out(), "ENOSYS\n");
+        }
+        c.down();
+    }
 }
 
 fn agent_of_a_long_state_gets_all_of_it(c: &Case) {
@@ -186,7 +284,8 @@ fn agent_must_listen_at_create(c: &Case) {
 }
 
 fn agent_must_listen_at_start(c: &Case) {
-    let (b, _agent) = notified(c, &["mkdirat"], &[]);
+    // One for a call of the runtime's own.
+    let (b, _agent) = notified(c, &["read"], &[]);
     c.create(&b).ok();
     std::fs::remove_file(c.path("agent")).unwrap();
     c.rt(&["start", ID]).fails("linux.seccomp.listenerPath");

@@ -16,6 +16,7 @@ tests! {
     capabilities_absent_means_none: except_runc("keeps all"),
     capabilities_of_an_ordinary_user_stay_only_when_ambient,
     unknown_capability_is_a_warning,
+    capabilities_that_the_caller_lacks_fail_at_create: needs(Need::Tool("setpriv")),
     no_new_privileges_is_set_or_not,
     rlimits_are_set,
     few_open_files_are_enough_to_start: except_runc("they are not").except_crun("they are not"),
@@ -55,6 +56,7 @@ tests! {
     apparmor_profile_is_applied: needs(Need::AppArmor).needs(Need::Tool("apparmor_parser")),
     unknown_apparmor_profile_is_refused: needs(Need::AppArmor),
     unconfined_needs_no_apparmor: rt_only(),
+    exec_says_that_there_is_no_apparmor: needs(Need::NoAppArmor).rt_only(),
 }
 
 fn user_and_groups_are_exactly_those_given(c: &Case) {
@@ -161,6 +163,24 @@ fn unknown_capability_is_a_warning(c: &Case) {
     let mut b = c.bundle();
     b.caps(&["CAP_KILL", "CAP_FOO"]);
     assert_eq!(c.see(&b)["caps"]["bounding"], KILL);
+}
+
+/// And not at start, when nobody looks for an error any more.
+fn capabilities_that_the_caller_lacks_fail_at_create(c: &Case) {
+    let mut b = c.bundle();
+    let dir = b.caps(&["CAP_KILL", "CAP_SYS_TIME"]).save();
+    let cut = ["setpriv", "--bounding-set", "-sys_time"];
+    for (verb, nnp) in [("create", true), ("create", false), ("run", true), ("run", false)] {
+        b.set("/process/noNewPrivileges", json!(nnp)).save();
+        let out = c.rt_cmd(&[verb, "-b", &dir, ID]).through(&cut).run();
+        if c.is_rt() {
+            out.fails("process.capabilities")
+                .fails("does not have all of these capabilities itself");
+            c.nothing_left();
+        } else {
+            out.fails("");
+        }
+    }
 }
 
 fn no_new_privileges_is_set_or_not(c: &Case) {
@@ -529,6 +549,24 @@ fn unconfined_needs_no_apparmor(c: &Case) {
     c.up(&b);
     c.exec(&["/bin/true"]).ok();
     c.rt(&["exec", "--apparmor", "unconfined", ID, "/bin/true"]).ok();
+    c.down();
+}
+
+/// And who has asked for it.
+fn exec_says_that_there_is_no_apparmor(c: &Case) {
+    let mut b = c.bundle();
+    c.up(b.args(&["/probe", "sleep"]));
+    let out = c.rt(&["exec", "--apparmor", "some", ID, "/bin/true"]).exits(255);
+    assert_eq!(
+        out.err(),
+        format!("rt: exec {ID}: --apparmor \"some\": AppArmor is not enabled here\n")
+    );
+    let mut process = b.config["process"].clone();
+    process["apparmorProfile"] = json!("some");
+    fs::write(c.path("process.json"), process.to_string()).unwrap();
+    let out = c.rt(&["exec", "--process", &c.path_str("process.json"), ID]).exits(255);
+    let text = "process.json: apparmorProfile \"some\": AppArmor is not enabled here";
+    assert!(out.err().contains(text), "{}", out.err());
     c.down();
 }
 

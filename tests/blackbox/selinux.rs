@@ -11,6 +11,7 @@ tests! {
     new_file_systems_have_the_mount_label: needs(Need::SeLinux),
     masks_have_the_mount_label: needs(Need::SeLinux),
     terminal_has_the_mount_label: needs(Need::SeLinux),
+    label_can_be_that_of_the_root_of_a_file_system_alone: needs(Need::SeLinux).rt_only(),
     mount_keeps_the_context_it_names: needs(Need::SeLinux).rt_only(),
     labels_work_in_a_user_namespace: needs(Need::SeLinux).rt_only(),
     label_that_the_policy_does_not_know_is_named: needs(Need::SeLinux).rt_only(),
@@ -55,6 +56,21 @@ fn new_file_systems_have_the_mount_label(c: &Case) {
         assert_ne!(label(c, path), MOUNTS, "{path} has the policy's label");
     }
     c.down();
+}
+
+/// What Podman writes, so that files on such a file system can have labels of their own.
+fn label_can_be_that_of_the_root_of_a_file_system_alone(c: &Case) {
+    let mut b = labelled(c);
+    for (kind, shown) in [("rootcontext", true), ("context", false)] {
+        b.set("/annotations", json!({"run.oci.mount_context_type": kind}));
+        c.up(&b);
+        for path in ["/dev/shm", "/dev/mqueue"] {
+            assert_eq!(label(c, path), MOUNTS, "{path}");
+        }
+        c.down();
+        let options = c.see(&b)["mounts"]["/dev/shm"]["options"].to_string();
+        assert_eq!(options.contains("rootcontext="), shown, "{options}");
+    }
 }
 
 fn masks_have_the_mount_label(c: &Case) {

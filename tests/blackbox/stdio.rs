@@ -23,6 +23,8 @@ tests! {
     huge_output_passes,
     closed_stdio_of_the_caller_is_null: rt_only(),
     pipes_can_be_opened_again_in_a_user_namespace: rt_only().needs(Need::UserNamespace),
+    pipes_can_be_opened_again_in_a_joined_user_namespace: rt_only().needs(Need::UserNamespace),
+    pipes_of_exec_can_be_opened_again_in_a_user_namespace: rt_only().needs(Need::UserNamespace),
 }
 
 fn fds(seen: &Value) -> Vec<String> {
@@ -165,7 +167,7 @@ fn pipes_can_be_opened_again_in_a_user_namespace(c: &Case) {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let mut b = c.bundle();
         b.user_namespace().set("/process/user", json!({"uid": uid, "gid": uid}));
-        let dir = b.sh("echo one >/dev/stdout && echo two >/proc/self/fd/1").save();
+        let dir = b.sh(TWICE).save();
         let fifo = c.path_str(&format!("fifo{uid}"));
         Cmd::new(&["mkfifo", &fifo]).run().ok();
         let fifo = File::options().read(true).write(true).open(&fifo).unwrap();
@@ -179,4 +181,54 @@ fn pipes_can_be_opened_again_in_a_user_namespace(c: &Case) {
         c.wait_for_status("stopped");
         c.down();
     }
+}
+
+const TWICE: &str = "echo one >/dev/stdout && echo two >/proc/self/fd/1";
+
+/// What a pipe takes up to its end.
+fn read_all(mut reader: std::io::PipeReader) -> String {
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    text
+}
+
+/// What `podman run --userns container:ID` writes. Its map is not in the configuration.
+fn pipes_can_be_opened_again_in_a_joined_user_namespace(c: &Case) {
+    let mut first = c.named_bundle("first");
+    first.user_namespace().set("/linux/cgroupsPath", json!(c.cgroups_path("first")));
+    first.args(&["/probe", "sleep"]);
+    c.rt(&["run", "-d", "-b", &first.save(), "first"]).ok();
+    let pid = c.rt(&["state", "first"]).ok().json()["pid"].to_string();
+    for (uid, shares_pid) in [(0, false), (33, false), (33, true)] {
+        let mut b = c.bundle();
+        b.namespace("user", Some(&format!("/proc/{pid}/ns/user")));
+        if shares_pid {
+            b.namespace("pid", Some(&format!("/proc/{pid}/ns/pid")));
+        }
+        b.set("/process/user", json!({"uid": uid, "gid": uid}));
+        let (reader, writer) = std::io::pipe().unwrap();
+        let dir = b.sh(TWICE).save();
+        c.rt_cmd(&["create", "-b", &dir, ID]).output(OwnedFd::from(writer)).run().ok();
+        c.rt(&["start", ID]).ok();
+        assert_eq!(read_all(reader), "one\ntwo\n", "uid {uid}, {shares_pid}");
+        c.wait_for_status("stopped");
+        c.down();
+    }
+    c.rt(&["delete", "--force", "first"]).ok();
+}
+
+fn pipes_of_exec_can_be_opened_again_in_a_user_namespace(c: &Case) {
+    let mut b = c.bundle();
+    c.up(b.user_namespace().args(&["/probe", "sleep"]));
+    let fifo = c.path_str("fifo");
+    Cmd::new(&["mkfifo", &fifo]).run().ok();
+    let fifo = File::options().read(true).write(true).open(&fifo).unwrap();
+    for user in ["0", "33"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let cmd = c.rt_cmd(&["exec", "--user", user, ID, "/bin/sh", "-c", TWICE]);
+        cmd.output(OwnedFd::from(writer)).stdin(fifo.try_clone().unwrap()).run().ok();
+        assert_eq!(read_all(reader), "one\ntwo\n", "uid {user}");
+        assert_eq!(fifo.metadata().unwrap().uid(), 0, "a file of the host");
+    }
+    c.down();
 }

@@ -4,11 +4,11 @@ use oci_spec::runtime::Mount as SpecMount;
 
 use super::CONTEXTS;
 use super::attributes::{self, Subject};
+use super::id_map::Asked;
 use crate::diag::field::Field;
 use crate::diag::findings::Findings;
-use crate::model::mount::Attributes;
-use crate::model::mount::Parameter;
-use crate::plan::options::{self, Word};
+use crate::model::mount::{Attributes, Links, Parameter};
+use crate::plan::options::{self, LinkWord, Word};
 
 /// The options of one mount.
 #[derive(Default)]
@@ -20,8 +20,10 @@ pub(super) struct Options {
     pub(super) remount: bool,
     /// Which option asks for a copy of what is covered.
     pub(super) copy_up: Option<Field>,
-    /// Which option asks for mapped ids, and whether for the whole tree.
-    pub(super) id_map: Option<(Field, bool)>,
+    /// Which option asks for mapped ids.
+    pub(super) id_map: Option<Asked>,
+    /// What becomes of links, and which option was the last to say so.
+    pub(super) links: Option<(Field, Links)>,
     /// `MS_*` flags of the superblock.
     pub(super) superblock: u64,
     /// Which option asks for a flag that only mount(2) takes.
@@ -41,6 +43,10 @@ impl Options {
     }
 
     fn option(&mut self, option: &str, at: &Field, findings: &mut Findings) {
+        if let Some(asked) = Asked::with_mappings(option, at) {
+            self.id_map = Some(asked);
+            return;
+        }
         match options::word(option) {
             Some(word @ (Word::Attr { .. } | Word::TakeBack(_))) => self.words.push(word),
             Some(word @ Word::Propagation { .. }) => {
@@ -57,7 +63,18 @@ impl Options {
             }
             Some(Word::Nothing) => {}
             Some(Word::TmpCopyUp) => self.copy_up = Some(at.clone()),
-            Some(Word::IdMap { recursive }) => self.id_map = Some((at.clone(), recursive)),
+            Some(Word::IdMap { recursive }) => {
+                self.id_map = Some(Asked { at: at.clone(), recursive, mappings: None });
+            }
+            Some(Word::Link(word)) => {
+                let mut links = self.links.take().map_or(Links::default(), |(_, links)| links);
+                match word {
+                    LinkWord::Copy => links.copy = true,
+                    LinkWord::OfSource => links.of_source = true,
+                    LinkWord::OfTarget => links.of_target = true,
+                }
+                self.links = Some((at.clone(), links));
+            }
             Some(Word::Remount) => self.remount = true,
             Some(Word::Superblock { set, clear, by_name }) => {
                 self.superblock = self.superblock & !clear | set;

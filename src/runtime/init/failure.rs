@@ -105,11 +105,6 @@ impl Birth {
         {
             return error.hint(mounts::too_revealing(&mount.shown_source()));
         }
-        if let (Some(Op::WriteLabel { path, .. }), Errno::ENOENT) = (self.script.op(index), errno)
-            && path.as_c_str() == c"self/attr/apparmor/exec"
-        {
-            return error.hint("AppArmor is not enabled on this host");
-        }
         if let Some(near) = near_option(&text) {
             return error.hint(format!("is {near} meant?"));
         }
@@ -191,6 +186,9 @@ fn hint(call: Call, errno: Errno, step: &str) -> Option<&'static str> {
              into the directories on the way",
         ),
         ("console", Call::NotDevpts, _) => Some("mount a devpts at /dev/pts"),
+        ("user", _, Errno::EINVAL) => {
+            Some("the container's user namespace does not map all of these ids")
+        }
         ("user", _, Errno::EPERM) => {
             Some("the user namespace forbids setgroups(2), or lacks the ids")
         }

@@ -1,7 +1,7 @@
 //! A seccomp agent: takes listeners at `listenerPath` and answers for system calls
 //! (seccomp_unotify(2)).
 
-use super::cmd::patience;
+use super::cmd::{patience, wait_until};
 use super::sys;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::Value;
@@ -24,24 +24,54 @@ pub struct Seen {
 /// An agent at work. Its threads end with the test.
 pub struct Agent {
     seen: Arc<Mutex<Seen>>,
+    /// The listeners of one that never answers.
+    kept: Arc<Mutex<Vec<OwnedFd>>>,
 }
 
 impl Agent {
     /// Answers the calls in `errnos` with these errnos, and lets all others pass.
     pub fn listen(path: &Path, errnos: &[(i64, i32)]) -> Agent {
-        let listener = UnixListener::bind(path).expect("bind the agent's socket");
-        let seen = Arc::<Mutex<Seen>>::default();
-        let shared = seen.clone();
         let errnos: BTreeMap<_, _> = errnos.iter().copied().collect();
+        Agent::at(path, Some(errnos))
+    }
+
+    /// Takes listeners, and never answers.
+    pub fn silent(path: &Path) -> Agent {
+        Agent::at(path, None)
+    }
+
+    fn at(path: &Path, errnos: Option<BTreeMap<i64, i32>>) -> Agent {
+        let listener = UnixListener::bind(path).expect("bind the agent's socket");
+        let agent = Agent { seen: Arc::default(), kept: Arc::default() };
+        let (seen, kept) = (agent.seen.clone(), agent.kept.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (fd, state) = receive(stream);
-                shared.lock().expect("lock").states.push(state);
-                let (shared, errnos) = (shared.clone(), errnos.clone());
-                std::thread::spawn(move || answer(&fd, &errnos, &shared));
+                match errnos.clone() {
+                    Some(errnos) => {
+                        let seen = seen.clone();
+                        std::thread::spawn(move || answer(&fd, &errnos, &seen));
+                    }
+                    None => kept.lock().expect("lock").push(fd),
+                }
+                seen.lock().expect("lock").states.push(state);
             }
         });
-        Agent { seen }
+        agent
+    }
+
+    /// Closes the listeners of one that never answers.
+    pub fn quit(&self) {
+        self.kept.lock().expect("lock").clear();
+    }
+
+    /// Waits until it has had this many listeners.
+    #[track_caller]
+    pub fn wait_for(&self, count: usize) -> Vec<Value> {
+        wait_until("the agent is told", || self.seen().states.len() >= count);
+        let states = self.seen().states;
+        assert_eq!(states.len(), count, "{states:?}");
+        states
     }
 
     /// What it has seen so far.
