@@ -13,152 +13,141 @@ use crate::script::{Script, Step};
 impl Op {
     /// The stable short name, for the structured log.
     pub fn name(&self) -> &'static str {
-        match self {
-            Op::WriteProc { .. } | Op::WriteLabel { .. } => "write-proc",
-            Op::AwaitCgroup => "cgroup",
-            Op::AwaitMaps => "id-mappings",
-            Op::BecomeRoot { .. } => "become-root",
-            Op::Dumpable(_) => "dumpable",
-            Op::Join { .. } | Op::JoinPid { .. } => "join-namespace",
-            Op::Unshare(_) => "unshare",
-            Op::Fork { .. } | Op::EnterPidNamespace { .. } => "fork",
-            Op::ForgetArguments => "forget-arguments",
-            Op::ForgetPlan => "forget-plan",
-            Op::Appear => "appear",
-            Op::NewSession { .. } => "session",
-            Op::SessionKeyring(_) => "keyring",
-            Op::LoopbackUp => "loopback",
-            Op::AwaitNetDevices => "net-devices",
-            Op::Hostname(_) => "hostname",
-            Op::Domainname(_) => "domainname",
-            Op::Umask(_) => "umask",
-            Op::TreePropagation(_) | Op::RootPropagation { .. } => "propagation",
-            Op::BindRoot { .. } | Op::TreeNamespace { .. } => "bind-root",
-            Op::EnterRoot(_) | Op::EnterOpenRoot(_) => "enter-root",
-            Op::Mount { .. } | Op::OpenTree { .. } | Op::Procfs { .. } => "mount",
-            Op::BorrowNodes { .. } | Op::Devices { .. } | Op::ReturnNodes => "devices",
-            Op::DeviceLinks => "device-links",
-            Op::Console { .. } => "console",
-            Op::MakeCwd(_) | Op::Cwd { .. } => "cwd",
-            Op::AwaitHooks => "hooks",
-            Op::LateReadonly { .. } | Op::ReadonlyPath(_) | Op::ReadonlyRoot => "read-only",
-            Op::MaskPath { .. } | Op::OpenNull => "mask",
-            Op::Pivot { .. } => "pivot-root",
-            Op::Chroot { .. } => "chroot",
-            Op::AllCpus | Op::Cpus(_) => "cpu-affinity",
-            Op::MemoryPolicy { .. } => "memory-policy",
-            Op::IoPriority(_) => "io-priority",
-            Op::Scheduler(_) => "scheduler",
-            Op::Personality(_) => "personality",
-            Op::Rlimit { .. } | Op::WidenLimit { .. } => "rlimit",
-            Op::OwnDevices { .. } | Op::OwnStdio { .. } => "stdio",
-            Op::BoundingSet(_) | Op::Effective(_) | Op::Capabilities { .. } => "capabilities",
-            Op::User { .. } => "user",
-            Op::Home { .. } => "home",
-            Op::FindProgram { .. } => "find-program",
-            Op::Ready => "ready",
-            Op::Gate(_) => "gate",
-            Op::NoNewPrivileges => "no-new-privileges",
-            Op::Seccomp { .. } => "seccomp",
-            Op::ResetSignals => "signals",
-            Op::CloseOthers { .. } | Op::CloseFrom(_) | Op::CloseRoot => "close-fds",
-        }
+        self.told().0
     }
 
     /// The whole of it, as it stands in an error message.
     pub fn describe(&self) -> String {
+        self.told().1
+    }
+
+    /// Its short name, and what it does.
+    fn told(&self) -> (&'static str, String) {
         match self {
             Op::WriteProc { path, value } | Op::WriteLabel { path, value } => {
                 let value = String::from_utf8_lossy(value);
-                format!("write {:?} to /proc/{}", value.trim_end(), shown(path))
+                ("write-proc", format!("write {:?} to /proc/{}", value.trim_end(), shown(path)))
             }
-            Op::AwaitCgroup => "wait for the cgroup".to_owned(),
-            Op::AwaitMaps => "wait for the id mappings".to_owned(),
-            Op::BecomeRoot { .. } => "become root of the user namespace".to_owned(),
-            Op::Dumpable(on) => format!("set dumpable to {}", u8::from(*on)),
-            Op::Join { flags, .. } => format!("join namespaces: {}", kinds(*flags)),
-            Op::JoinPid { .. } => format!("join namespaces: {}", kinds(flag::PID)),
-            Op::Unshare(flags) => format!("make namespaces: {}", kinds(*flags)),
-            Op::Fork { namespaces: 0 } => "fork".to_owned(),
-            Op::Fork { namespaces } => format!("make namespaces: {}", kinds(*namespaces)),
-            Op::ForgetArguments => "overwrite the arguments of the runtime".to_owned(),
-            Op::ForgetPlan => "unmap what the runtime has planned".to_owned(),
-            Op::Appear => "wait until the binary of the runtime is out of reach".to_owned(),
-            Op::EnterPidNamespace { .. } => "enter the pid namespace".to_owned(),
-            Op::NewSession { .. } => "start a session".to_owned(),
-            Op::SessionKeyring(name) => format!("join the session keyring {}", shown(name)),
-            Op::LoopbackUp => "bring the loopback interface up".to_owned(),
-            Op::AwaitNetDevices => "wait for the network devices".to_owned(),
-            Op::Hostname(name) => format!("set the host name to {}", shown(name)),
-            Op::Domainname(name) => format!("set the domain name to {}", shown(name)),
-            Op::Umask(mask) => format!("set the umask to {mask:03o}"),
-            Op::TreePropagation(_) => "set the propagation of the host's mounts".to_owned(),
-            Op::BindRoot { path, .. } => format!("bind the root {}", shown(path)),
-            Op::EnterOpenRoot(_) => "enter the container's root".to_owned(),
-            Op::EnterRoot(path) => format!("change the root to {}", shown(path)),
-            Op::OpenTree { source, .. } => format!("mount {}", shown(source)),
-            Op::OpenNull => "open /dev/null".to_owned(),
+
+            Op::AwaitCgroup => ("cgroup", "wait for the cgroup".to_owned()),
+            Op::AwaitMaps => ("id-mappings", "wait for the id mappings".to_owned()),
+            Op::BecomeRoot { .. } => {
+                ("become-root", "become root of the user namespace".to_owned())
+            }
+            Op::Dumpable(on) => ("dumpable", format!("set dumpable to {}", u8::from(*on))),
+            Op::Join { flags, .. } => {
+                ("join-namespace", format!("join namespaces: {}", kinds(*flags)))
+            }
+            Op::JoinPid { .. } => {
+                ("join-namespace", format!("join namespaces: {}", kinds(flag::PID)))
+            }
+            Op::Unshare(flags) => ("unshare", format!("make namespaces: {}", kinds(*flags))),
+            Op::Fork { namespaces: 0 } => ("fork", "fork".to_owned()),
+            Op::Fork { namespaces } => ("fork", format!("make namespaces: {}", kinds(*namespaces))),
+            Op::ForgetArguments => {
+                ("forget-arguments", "overwrite the arguments of the runtime".to_owned())
+            }
+            Op::ForgetPlan => ("forget-plan", "unmap what the runtime has planned".to_owned()),
+            Op::Appear => {
+                ("appear", "wait until the binary of the runtime is out of reach".to_owned())
+            }
+            Op::EnterPidNamespace { .. } => ("fork", "enter the pid namespace".to_owned()),
+            Op::NewSession { .. } => ("session", "start a session".to_owned()),
+            Op::SessionKeyring(name) => {
+                ("keyring", format!("join the session keyring {}", shown(name)))
+            }
+            Op::LoopbackUp => ("loopback", "bring the loopback interface up".to_owned()),
+            Op::AwaitNetDevices => ("net-devices", "wait for the network devices".to_owned()),
+            Op::Hostname(name) => ("hostname", format!("set the host name to {}", shown(name))),
+            Op::Domainname(name) => {
+                ("domainname", format!("set the domain name to {}", shown(name)))
+            }
+            Op::Umask(mask) => ("umask", format!("set the umask to {mask:03o}")),
+            Op::TreePropagation(_) => {
+                ("propagation", "set the propagation of the host's mounts".to_owned())
+            }
+            Op::BindRoot { path, .. } => ("bind-root", format!("bind the root {}", shown(path))),
+            Op::EnterOpenRoot(_) => ("enter-root", "enter the container's root".to_owned()),
+            Op::EnterRoot(path) => ("enter-root", format!("change the root to {}", shown(path))),
+            Op::OpenTree { source, .. } => ("mount", format!("mount {}", shown(source))),
+            Op::OpenNull => ("mask", "open /dev/null".to_owned()),
             Op::TreeNamespace { path, .. } => {
-                format!("make a mount namespace of the root {}", shown(path))
+                ("bind-root", format!("make a mount namespace of the root {}", shown(path)))
             }
-            Op::CloseRoot => "close the root".to_owned(),
-            Op::Mount { mount, .. } | Op::Procfs { mount, .. } => match mount.what {
-                What::Remount { .. } => format!("remount {}", mount.shown_target()),
-                What::Link(_) => {
-                    format!("make {} at {}", mount.shown_source(), mount.shown_target())
-                }
-                _ => format!("mount {} on {}", mount.shown_source(), mount.shown_target()),
-            },
-            Op::Devices { directory, .. } => format!("make devices in /{}", shown(directory)),
-            Op::BorrowNodes { .. } => "attach the device nodes of the runtime".to_owned(),
-            Op::ReturnNodes => "unmount the device nodes of the runtime".to_owned(),
-            Op::DeviceLinks => "make links in /dev".to_owned(),
-            Op::Console { .. } => "make the terminal".to_owned(),
-            Op::MakeCwd(path) => format!("make the working directory /{}", shown(path)),
-            Op::AwaitHooks => "wait for hooks".to_owned(),
+            Op::CloseRoot => ("close-fds", "close the root".to_owned()),
+            Op::Mount { mount, .. } | Op::Procfs { mount, .. } => (
+                "mount",
+                match mount.what {
+                    What::Remount { .. } => format!("remount {}", mount.shown_target()),
+                    What::Link(_) => {
+                        format!("make {} at {}", mount.shown_source(), mount.shown_target())
+                    }
+                    _ => format!("mount {} on {}", mount.shown_source(), mount.shown_target()),
+                },
+            ),
+            Op::Devices { directory, .. } => {
+                ("devices", format!("make devices in /{}", shown(directory)))
+            }
+            Op::BorrowNodes { .. } => {
+                ("devices", "attach the device nodes of the runtime".to_owned())
+            }
+            Op::ReturnNodes => ("devices", "unmount the device nodes of the runtime".to_owned()),
+            Op::DeviceLinks => ("device-links", "make links in /dev".to_owned()),
+            Op::Console { .. } => ("console", "make the terminal".to_owned()),
+            Op::MakeCwd(path) => ("cwd", format!("make the working directory /{}", shown(path))),
+            Op::AwaitHooks => ("hooks", "wait for hooks".to_owned()),
             Op::LateReadonly { path, .. } => {
-                format!("make the mount on /{} read-only", shown(path))
+                ("read-only", format!("make the mount on /{} read-only", shown(path)))
             }
-            Op::ReadonlyPath(guarded) => format!("make /{} read-only", shown(&guarded.path)),
-            Op::MaskPath { path, .. } => format!("mask /{}", shown(&path.path)),
-            Op::ReadonlyRoot => "make the root read-only".to_owned(),
-            Op::Pivot { .. } => "pivot_root".to_owned(),
-            Op::Chroot { .. } => "move the root over the host's".to_owned(),
-            Op::RootPropagation { .. } => "set the propagation of the root".to_owned(),
-            Op::AllCpus => "reset the CPU affinity".to_owned(),
-            Op::Cpus(_) => "set the CPU affinity".to_owned(),
-            Op::MemoryPolicy { .. } => "set the memory policy".to_owned(),
-            Op::IoPriority(_) => "set the I/O priority".to_owned(),
-            Op::Scheduler(_) => "set the scheduler".to_owned(),
-            Op::Personality(_) => "set the personality".to_owned(),
+            Op::ReadonlyPath(guarded) => {
+                ("read-only", format!("make /{} read-only", shown(&guarded.path)))
+            }
+            Op::MaskPath { path, .. } => ("mask", format!("mask /{}", shown(&path.path))),
+            Op::ReadonlyRoot => ("read-only", "make the root read-only".to_owned()),
+            Op::Pivot { .. } => ("pivot-root", "pivot_root".to_owned()),
+            Op::Chroot { .. } => ("chroot", "move the root over the host's".to_owned()),
+            Op::RootPropagation { .. } => {
+                ("propagation", "set the propagation of the root".to_owned())
+            }
+            Op::AllCpus => ("cpu-affinity", "reset the CPU affinity".to_owned()),
+            Op::Cpus(_) => ("cpu-affinity", "set the CPU affinity".to_owned()),
+            Op::MemoryPolicy { .. } => ("memory-policy", "set the memory policy".to_owned()),
+            Op::IoPriority(_) => ("io-priority", "set the I/O priority".to_owned()),
+            Op::Scheduler(_) => ("scheduler", "set the scheduler".to_owned()),
+            Op::Personality(_) => ("personality", "set the personality".to_owned()),
             // Engines and people know this sentence.
             Op::Cwd { path, .. } => {
-                format!("chdir to cwd ({:?}) set in config.json failed", shown(path))
+                ("cwd", format!("chdir to cwd ({:?}) set in config.json failed", shown(path)))
             }
             Op::Rlimit { name, soft, hard, .. } => {
-                format!("set {name} to {soft} (hard {hard})")
+                ("rlimit", format!("set {name} to {soft} (hard {hard})"))
             }
-            Op::WidenLimit { hard, .. } => format!("raise the limit on processes to {hard}"),
-            Op::OwnDevices { .. } => "replace descriptors that are devices of the host".to_owned(),
-            Op::OwnStdio { uid } => format!("give stdio to user {uid}"),
-            Op::BoundingSet(_) => "reduce the bounding set".to_owned(),
+            Op::WidenLimit { hard, .. } => {
+                ("rlimit", format!("raise the limit on processes to {hard}"))
+            }
+            Op::OwnDevices { .. } => {
+                ("stdio", "replace descriptors that are devices of the host".to_owned())
+            }
+            Op::OwnStdio { uid } => ("stdio", format!("give stdio to user {uid}")),
+            Op::BoundingSet(_) => ("capabilities", "reduce the bounding set".to_owned()),
             Op::User { uid, gid, groups } => {
                 let groups = groups.as_ref().map_or(0, Vec::len);
-                format!("switch to uid {uid}, gid {gid}, {groups} supplementary groups")
+                ("user", format!("switch to uid {uid}, gid {gid}, {groups} supplementary groups"))
             }
-            Op::Home { uid } => format!("find the home of user {uid}"),
-            Op::Effective(_) => "raise the effective capabilities".to_owned(),
-            Op::FindProgram { .. } => "find the program".to_owned(),
-            Op::Ready => "report to the runtime".to_owned(),
-            Op::Gate(_) => "wait for start".to_owned(),
-            Op::Capabilities { .. } => "set the capabilities".to_owned(),
-            Op::NoNewPrivileges => "set no_new_privs".to_owned(),
+
+            Op::Home { uid } => ("home", format!("find the home of user {uid}")),
+            Op::Effective(_) => ("capabilities", "raise the effective capabilities".to_owned()),
+            Op::FindProgram { .. } => ("find-program", "find the program".to_owned()),
+            Op::Ready => ("ready", "report to the runtime".to_owned()),
+            Op::Gate(_) => ("gate", "wait for start".to_owned()),
+            Op::Capabilities { .. } => ("capabilities", "set the capabilities".to_owned()),
+            Op::NoNewPrivileges => ("no-new-privileges", "set no_new_privs".to_owned()),
             Op::Seccomp { program, .. } => {
-                format!("load the seccomp filter of {} instructions", program.len())
+                ("seccomp", format!("load the seccomp filter of {} instructions", program.len()))
             }
-            Op::ResetSignals => "reset the signals".to_owned(),
-            Op::CloseOthers { .. } => "close what the runtime had open".to_owned(),
-            Op::CloseFrom(first) => format!("close descriptors from {first} on"),
+            Op::ResetSignals => ("signals", "reset the signals".to_owned()),
+            Op::CloseOthers { .. } => ("close-fds", "close what the runtime had open".to_owned()),
+            Op::CloseFrom(first) => ("close-fds", format!("close descriptors from {first} on")),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! op           everything that the child can do
 //! describe     what an operation is called, in words
+//! hints        what helps when it fails
 //! init, exec   the steps of a first process, and of one that joins a container
 //! mounts       the part of them in the container's mount namespace
 //! rights       the order in which rights are given up
@@ -15,6 +16,7 @@ mod appear;
 pub mod call;
 mod describe;
 pub mod exec;
+pub mod hints;
 mod holders;
 mod host_tree;
 pub mod init;

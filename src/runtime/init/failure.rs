@@ -12,14 +12,12 @@ use crate::host::mounts;
 use crate::model::namespaces::flag;
 use crate::plan::options;
 use crate::script::call::Call;
+use crate::script::hints::{TOO_MANY, hint};
 use crate::script::op::Op;
 use crate::spec::nearest::nearest;
 use crate::sync::Frame;
 use crate::sys::cred;
 use crate::sys::pidfd::{self, Exit};
-
-/// Where processes are counted.
-const TOO_MANY: &str = "see pids.max of the cgroups on the way and RLIMIT_NPROC";
 
 pub(super) fn clone_error(errno: Errno, cradle: &Cradle) -> Error {
     let what = match errno {
@@ -108,7 +106,7 @@ impl Birth {
         if let Some(near) = near_option(&text) {
             return error.hint(format!("is {near} meant?"));
         }
-        match hint(call, errno, self.script.name(index)) {
+        match self.script.op(index).and_then(|op| hint(op, call, errno)) {
             Some(hint) => error.hint(hint),
             None => error,
         }
@@ -153,75 +151,4 @@ fn near_option(said: &str) -> Option<String> {
     let words = options::words();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     nearest(unknown, &words).map(str::to_owned)
-}
-
-/// What the person can do, where it is known.
-fn hint(call: Call, errno: Errno, step: &str) -> Option<&'static str> {
-    match (step, call, errno) {
-        ("mount", Call::FsOpen | Call::FsConfigCreate, Errno::EPERM) => Some(
-            "the kernel lets only root of the machine mount this type, or root of the user \
-             namespace that the network, pid, ipc or cgroup namespace belongs to",
-        ),
-        ("mount", Call::MountSetattr, Errno::EPERM) => {
-            Some("the host has attributes on the source's mount that a user namespace keeps locked")
-        }
-        ("mount", Call::FsPick | Call::MountSetattr, Errno::EINVAL) => {
-            Some("only a mount point can be changed")
-        }
-        ("mount", Call::OpenSource, Errno::EINVAL) => Some(
-            "in a user namespace a tree with mounts below it can only be bound as a whole, with \
-             what they cover: use rbind",
-        ),
-        ("mount", Call::FsOpen, Errno::ENODEV) => Some("the kernel does not know this type"),
-        ("mount", Call::OpenTarget, Errno::ELOOP) => Some(
-            // runc's words, which callers match.
-            "the links form a loop; or this is proc or sysfs, which must be mounted on \
-             ordinary directory, without a link on the way",
-        ),
-        ("devices" | "device-links", Call::OpenTarget, Errno::ELOOP) => {
-            Some("/dev of the container must be a directory, and nothing in it a link to a device")
-        }
-        ("mask" | "read-only", Call::OpenTarget, Errno::EACCES) => Some(
-            "it may be there for who runs in the container: root of the container must be let \
-             into the directories on the way",
-        ),
-        ("console", Call::NotDevpts, _) => Some("mount a devpts at /dev/pts"),
-        ("user", _, Errno::EINVAL) => {
-            Some("the container's user namespace does not map all of these ids")
-        }
-        ("user", _, Errno::EPERM) => {
-            Some("the user namespace forbids setgroups(2), or lacks the ids")
-        }
-        ("keyring", _, Errno::EDQUOT) => Some(
-            "the user has too many keys: see /proc/sys/kernel/keys/maxkeys and maxbytes, or use \
-             --no-new-keyring",
-        ),
-        ("cpu-affinity", _, Errno::EINVAL) => {
-            Some("none of these processors is online and in the container's cpuset")
-        }
-        ("memory-policy", _, Errno::EINVAL) => {
-            Some("the machine, or the container's cpuset, does not have these nodes")
-        }
-        ("scheduler", _, Errno::EPERM) => Some(
-            "this policy, or a lower nice value, needs CAP_SYS_NICE on the host; a deadline \
-             process scheduler can't be used together with AllowedCPUs (resources.cpu.cpus)",
-        ),
-        ("capabilities", _, Errno::EPERM) => {
-            Some("the runtime does not have all of these capabilities itself")
-        }
-        ("rlimit", _, Errno::EPERM) => {
-            Some("raising a hard limit needs CAP_SYS_RESOURCE on the host")
-        }
-        ("write-proc", Call::OpenTarget, Errno::EXDEV) => {
-            Some("something is mounted over this part of the host's /proc")
-        }
-        ("mount", Call::Procfs, Errno::ETIMEDOUT | Errno::EBADMSG | Errno::ECHILD) => {
-            Some("a process of the joined pid namespace may have interfered, or a seccomp filter")
-        }
-        ("fork", Call::Clone, Errno::EAGAIN) => Some(TOO_MANY),
-        ("bind-root", Call::OpenSource, Errno::EACCES) => {
-            Some("root of the user namespace must be able to reach the bundle's rootfs")
-        }
-        _ => None,
-    }
 }
