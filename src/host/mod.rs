@@ -37,9 +37,7 @@ impl Host {
     /// Asks the kernel.
     pub fn probe() -> Result<Self> {
         let kernel = kernel()?;
-        let namespace = nix::sys::stat::stat("/proc/self/ns/user");
-        let namespace = namespace.doing(|| "look at /proc/self/ns/user")?;
-        let in_userns = namespace.st_ino != INITIAL_USERNS;
+        let in_userns = in_userns()?;
         Ok(Host {
             unprivileged: cred::geteuid() != 0,
             in_userns,
@@ -47,6 +45,13 @@ impl Host {
             tree_namespaces: kernel >= TREE_NAMESPACES && has_tree_namespaces(),
         })
     }
+}
+
+/// Whether this process is in another user namespace than the machine's first one. The maps of ids do
+/// not tell: one that has all of them is no less of a namespace.
+pub fn in_userns() -> Result<bool> {
+    let namespace = nix::sys::stat::stat("/proc/self/ns/user");
+    Ok(namespace.doing(|| "look at /proc/self/ns/user")?.st_ino != INITIAL_USERNS)
 }
 
 /// As `unshare --map-root-user` makes it (user_namespaces(7)).
