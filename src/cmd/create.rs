@@ -16,7 +16,7 @@ use crate::runtime::pid_file::PidFile;
 use crate::runtime::{self, Created, Request, fds, notify, protect, wait};
 use crate::state::{Container, Id, StateRoot};
 use crate::sys::pidfd::Exit;
-use crate::sys::{clib, signal};
+use crate::sys::{path, signal};
 
 /// `rt create`: returns when the first process waits at the gate.
 pub fn create(global: &Global, args: &Create) -> Result<ExitCode> {
@@ -122,5 +122,5 @@ fn request<'a>(
 /// The bundle's directory without links: the state must not depend on where a link
 /// points later.
 fn bundle(path: &Path) -> Result<PathBuf> {
-    clib::realpath(path).doing(|| format!("open the bundle {}", path.display()))
+    path::realpath(path).doing(|| format!("open the bundle {}", path.display()))
 }

@@ -39,7 +39,7 @@ use crate::host::cgroup::Tree;
 use crate::model::cgroup::Manager;
 use crate::model::process::Process;
 use crate::state::{Container, Id, Record, StateRoot};
-use crate::sys::{keyring, memory};
+use crate::sys::{memory, random};
 use crate::{plan, spec};
 
 /// What is asked of [`create()`].
@@ -167,6 +167,6 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
 /// The caller's keyring must not be reachable from inside, and joining one by its name makes it
 /// only where nobody of this user has made it before.
 fn keyring_name(id: &Id) -> Result<String> {
-    let token = keyring::token().doing(|| "name the session keyring")?;
+    let token = random::number().doing(|| "name the session keyring")?;
     Ok(format!("_ses.{id}.{token:016x}"))
 }

@@ -1,10 +1,8 @@
-//! realpath(3) and clock_gettime(2) without what their first use sets up: the C library's heap, the
-//! vDSO. Parent only.
+//! Paths as the host has them. Parent only.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -21,14 +19,4 @@ pub fn realpath(path: &Path) -> Result<PathBuf, Errno> {
     // SAFETY: on success there is a NUL-terminated string in the buffer.
     let found = unsafe { CStr::from_ptr(found) };
     Ok(PathBuf::from(OsStr::from_bytes(found.to_bytes())))
-}
-
-/// The time since 1970 in UTC. By a system call, since the first use of the vDSO takes two page
-/// faults and a search for its symbols.
-pub fn since_1970() -> Duration {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: now is a live timespec, of 64-bit words as the kernel has them.
-    unsafe { libc::syscall(libc::SYS_clock_gettime, libc::CLOCK_REALTIME, &raw mut now) };
-    let (seconds, nanoseconds) = (now.tv_sec.try_into(), now.tv_nsec.try_into());
-    Duration::new(seconds.unwrap_or(0), nanoseconds.unwrap_or(0))
 }
