@@ -43,7 +43,7 @@ pub(super) fn mount(
                 ::libc::S_IFDIR => Want::Directory,
                 _ => Want::File,
             };
-            let (target, _) = resolve::open_or_make(at.root, &mount.target, links(mount), want)?;
+            let (target, _) = resolve::open_or_make(at, &mount.target, links(mount), want)?;
             attach(mount, tree, target)?
         }
         What::FileSystem(made) => file_system(at, mount, made)?,
@@ -70,8 +70,7 @@ fn attach(mount: &Mount, tree: RawFd, target: RawFd) -> Result<RawFd, Failure> {
 
 /// The mount, attached.
 fn file_system(at: &mut Place, mount: &Mount, made: &FileSystem) -> Result<RawFd, Failure> {
-    let (target, fresh) =
-        resolve::open_or_make(at.root, &mount.target, links(mount), Want::Directory)?;
+    let (target, fresh) = resolve::open_or_make(at, &mount.target, links(mount), Want::Directory)?;
     // A directory that was made for the mount has no mode to inherit.
     let inherit_mode = made.inherit_mode && !fresh;
     if let Some(old) = &made.old {

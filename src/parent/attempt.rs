@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use super::birth::{self, Birth, Cradle, Event};
 use super::listener::{self, Notified};
+use super::made;
 use super::net_devices::{self, Moved};
 use super::nodes;
 use super::notify::{self, Messenger};
@@ -383,6 +384,9 @@ impl<'a> Attempt<'a> {
         }
         if let Some(birth) = &self.birth {
             clean("kill the container's first process", birth.abort());
+            let (notes, root) = (birth.page.notes(), &self.plan.rootfs.path);
+            let made = made::take_back(&notes, root, self.request.root, &self.request.id);
+            clean("remove what was made in the root", made.doing(|| root.display().to_string()));
         }
         if let Some(driver) = &self.cgroup {
             driver.give_back();

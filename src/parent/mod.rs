@@ -10,6 +10,7 @@ pub mod idmap;
 pub mod join;
 mod limits;
 pub mod listener;
+mod made;
 mod net_devices;
 mod nodes;
 pub mod notify;
