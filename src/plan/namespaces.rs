@@ -71,9 +71,25 @@ pub struct Namespaces {
     /// Kinds of which the container's namespace belongs to another user namespace than its own,
     /// as far as the kernel had to be asked.
     pub foreign: u64,
-    /// Text for timens_offsets of a new time namespace.
-    pub time_offsets: Vec<u8>,
+    /// The clocks of a new time namespace that are not those of the host.
+    pub time_offsets: Vec<TimeOffset>,
 }
+
+/// How far a clock of the container is from that of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimeOffset {
+    /// `CLOCK_MONOTONIC` or `CLOCK_BOOTTIME`.
+    pub clock: i32,
+    /// Seconds.
+    pub secs: i64,
+    /// A line for timens_offsets.
+    pub line: String,
+    /// `linux.timeOffsets.CLOCK`.
+    pub field: Field,
+}
+
+/// The half of KTIME_SEC_MAX: what a clock of a time namespace may show at most.
+pub const MAX_CLOCK: i64 = 9_223_372_036 / 2;
 
 impl Namespaces {
     /// Whether the container has its own namespace of this kind, new or joined.
@@ -286,19 +302,25 @@ fn time_offsets(linux: &Linux, plan: &mut Namespaces, findings: &mut Findings) {
     sorted.sort_by_key(|(clock, _)| clock.as_str());
     for (clock, offset) in sorted {
         let at = field.key(clock.clone());
-        if !matches!(clock.as_str(), "monotonic" | "boottime") {
-            findings.refuse(&at, "unknown clock; only monotonic and boottime have offsets");
-        }
+        let number = match clock.as_str() {
+            "monotonic" => libc::CLOCK_MONOTONIC,
+            "boottime" => libc::CLOCK_BOOTTIME,
+            _ => {
+                findings.refuse(&at, "unknown clock; only monotonic and boottime have offsets");
+                continue;
+            }
+        };
         let nanosecs = offset.nanosecs().unwrap_or(0);
         if nanosecs > 999_999_999 {
             findings.refuse_value(&at.key("nanosecs"), nanosecs, "must be below 1000000000");
         }
         let secs = offset.secs().unwrap_or(0);
-        // KTIME_SEC_MAX of the kernel: of it the sum with the clock may reach the half.
-        if secs.unsigned_abs() > 9_223_372_036 / 2 {
-            findings.refuse_value(&at.key("secs"), secs, "more than the kernel takes (146 years)");
+        if secs.unsigned_abs() > MAX_CLOCK.unsigned_abs() {
+            let reason = format!("the kernel takes from -{MAX_CLOCK} to {MAX_CLOCK} (146 years)");
+            findings.refuse_value(&at.key("secs"), secs, reason);
         }
-        plan.time_offsets.extend(format!("{clock} {secs} {nanosecs}\n").into_bytes());
+        let line = format!("{clock} {secs} {nanosecs}\n");
+        plan.time_offsets.push(TimeOffset { clock: number, secs, line, field: at });
     }
 }
 
