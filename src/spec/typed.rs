@@ -7,21 +7,20 @@
 #![forbid(unsafe_code)]
 
 use std::cell::RefCell;
-use std::fmt;
 
 use serde::Deserialize;
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer, MapAccess, SeqAccess,
-    Unexpected, VariantAccess, Visitor,
+    DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
+    VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 
 use super::lenient::spelled;
 use super::nearest;
 use super::tree::{At, Json, Object};
-use crate::cli::values::Bytes;
-use crate::plan::field::{Field, Violation};
+use super::wrong::{Wrong, kind};
+use crate::plan::field::Violation;
 
 /// What becomes of a key of an object that has no such member.
 #[derive(Clone, Copy)]
@@ -31,6 +30,8 @@ enum Unknown<'p> {
     Ignored(&'p RefCell<Vec<String>>),
     /// It is an error. Case does not count, as it does not for Go.
     Refused,
+    /// It is ignored, and was told of, or not, when the container was created.
+    Kept,
 }
 
 /// Reads a `T` from `json`. Keys that are nearly known ones become notices.
@@ -47,6 +48,12 @@ pub fn read<'de, T: Deserialize<'de>>(
 /// Reads a `T` that has no member beside those that we know.
 pub fn read_whole<'de, T: Deserialize<'de>>(json: &'de Json<'de>) -> Result<T, Violation> {
     let read = T::deserialize(Typed { json, at: At::Root, unknown: Unknown::Refused });
+    read.map_err(Wrong::into_violation)
+}
+
+/// Reads a `T` from what was read before.
+pub fn read_kept<'de, T: Deserialize<'de>>(json: &'de Json<'de>) -> Result<T, Violation> {
+    let read = T::deserialize(Typed { json, at: At::Root, unknown: Unknown::Kept });
     read.map_err(Wrong::into_violation)
 }
 
@@ -83,7 +90,7 @@ struct Typed<'de, 'p> {
 
 impl<'de> Typed<'de, '_> {
     fn place<T>(&self, answer: Result<T, Wrong>) -> Result<T, Wrong> {
-        answer.map_err(|wrong| wrong.of(self))
+        answer.map_err(|wrong| wrong.of(&self.at, self.json))
     }
 
     /// `fields` are the members that a struct has; a map has any.
@@ -104,6 +111,7 @@ impl<'de> Typed<'de, '_> {
         let Json::Object(members) = self.json else { return Ok(()) };
         let mut unknown = members.iter().map(|(key, _)| key).filter(|key| !fields.contains(key));
         match self.unknown {
+            Unknown::Kept => Ok(()),
             Unknown::Refused => {
                 let refused = |key: &&str| nearest::same_but_for_case(key, fields).is_none();
                 let Some(key) = unknown.find(refused) else { return Ok(()) };
@@ -320,154 +328,5 @@ impl<'de> VariantAccess<'de> for Variant<'de> {
         _: V,
     ) -> Result<V::Value, Wrong> {
         Err(Wrong::because("must not be a string"))
-    }
-}
-
-/// What is wrong. Boxed, and made out of line: some sixty readers of structures are generated,
-/// and each has a dozen places at which it can fail.
-#[derive(Debug)]
-struct Wrong(Box<What>);
-
-#[derive(Debug)]
-enum What {
-    /// Where, is added by the innermost value around it.
-    Because(String),
-    /// A required member that is not there.
-    Missing(&'static str),
-    At(Violation),
-}
-
-impl Wrong {
-    #[cold]
-    fn because(reason: impl Into<String>) -> Self {
-        Wrong(Box::new(What::Because(reason.into())))
-    }
-
-    #[cold]
-    fn at(violation: Violation) -> Self {
-        Wrong(Box::new(What::At(violation)))
-    }
-
-    /// The same as said of this value.
-    #[cold]
-    #[inline(never)]
-    fn of(self, value: &Typed<'_, '_>) -> Self {
-        match *self.0 {
-            What::At(_) => self,
-            What::Missing(key) => Wrong::at(Violation::new(value.at.field().key(key), MISSING)),
-            What::Because(mut reason) => {
-                // Quoted, or with the unit that an option of the command line takes.
-                if let Json::String(text) = value.json
-                    && reason.starts_with("must be an integer")
-                    && let Ok(Bytes(number)) = text.parse()
-                {
-                    reason = format!("must be a number, not a string: {number}");
-                }
-                let found = format_args!("{}", value.json);
-                Wrong::at(Violation::value(value.at.field(), found, reason))
-            }
-        }
-    }
-
-    fn into_violation(self) -> Violation {
-        match *self.0 {
-            What::At(violation) => violation,
-            What::Missing(key) => Violation::new(Field::of(key), MISSING),
-            What::Because(reason) => Violation::new(Field::root(), reason),
-        }
-    }
-}
-
-const MISSING: &str = "is required and missing";
-
-impl fmt::Display for Wrong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.0 {
-            What::At(violation) => write!(f, "{violation}"),
-            What::Missing(key) => write!(f, "{key} {MISSING}"),
-            What::Because(reason) => f.write_str(reason),
-        }
-    }
-}
-
-impl std::error::Error for Wrong {}
-
-impl serde::de::Error for Wrong {
-    #[cold]
-    fn custom<T: fmt::Display>(text: T) -> Self {
-        Wrong::because(text.to_string())
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let found = match found {
-            Unexpected::Bool(_) => "a boolean",
-            Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => "this number",
-            Unexpected::Str(_) => "a string",
-            Unexpected::Unit | Unexpected::Option => "null",
-            Unexpected::Seq => "an array",
-            Unexpected::Map => "an object",
-            _ => "this",
-        };
-        let wanted = plain(expected);
-        // What is no number at all is not out of a range.
-        let wanted = match wanted.strip_prefix("an integer") {
-            Some(_) if found != "this number" => "an integer",
-            _ => &wanted,
-        };
-        Wrong::because(format!("must be {wanted}, not {found}"))
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Wrong::because(format!("must be {}", plain(expected)))
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn missing_field(key: &'static str) -> Self {
-        Wrong(Box::new(What::Missing(key)))
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn unknown_variant(word: &str, variants: &'static [&'static str]) -> Self {
-        let (list, more) = variants.split_at_checked(8).unwrap_or((variants, &[]));
-        let list: Vec<&str> = list.iter().map(|word| spelled(word)).collect();
-        let list = list.join(", ") + if more.is_empty() { "" } else { ", ..." };
-        Wrong::because(match nearest::nearest(word, variants).map(spelled) {
-            Some(near) => format!("is unknown; is {near} meant?"),
-            None => format!("is unknown; it can be one of {list}"),
-        })
-    }
-}
-
-/// serde's words for what it wants, for those who do not write Rust.
-fn plain(expected: &dyn Expected) -> String {
-    match expected.to_string().as_str() {
-        "u16" => format!("an integer from 0 to {}", u16::MAX),
-        "u32" => format!("an integer from 0 to {}", u32::MAX),
-        "u64" | "usize" => format!("an integer from 0 to {}", u64::MAX),
-        "i32" => format!("an integer from {} to {}", i32::MIN, i32::MAX),
-        "i64" => format!("an integer from {} to {}", i64::MIN, i64::MAX),
-        "path string" => "a string".to_owned(),
-        "a sequence" => "an array".to_owned(),
-        "a map" => "an object".to_owned(),
-        other => other.to_owned(),
-    }
-}
-
-fn kind<'j>(json: &'j Json<'_>) -> Unexpected<'j> {
-    match json {
-        Json::Null => Unexpected::Unit,
-        Json::Bool(value) => Unexpected::Bool(*value),
-        Json::Unsigned(value) => Unexpected::Unsigned(*value),
-        Json::Negative(value) => Unexpected::Signed(*value),
-        Json::Float(value) => Unexpected::Float(*value),
-        Json::String(text) => Unexpected::Str(text),
-        Json::Array(_) => Unexpected::Seq,
-        Json::Object(_) => Unexpected::Map,
     }
 }
