@@ -142,12 +142,14 @@ impl<'a> Attempt<'a> {
 
     fn make_rdt_group(&mut self) -> Result<()> {
         let Some(plan) = &self.plan.intel_rdt else { return Ok(()) };
-        let record = self.container.record.intel_rdt.insert(Resctrl::host().intend(plan)?).clone();
+        let mut record = Resctrl::host().intend(plan)?;
+        self.container.record.intel_rdt = Some(record.clone());
         self.container.dir.save_intent(&self.container.record)?;
+        let prepared = Resctrl::host().prepare(plan, &mut record);
         // On failure nothing of it is left, and what is there by its name is somebody else's.
-        Resctrl::host()
-            .prepare(plan, &record)
-            .inspect_err(|_| self.container.record.intel_rdt = None)
+        self.container.record.intel_rdt = prepared.is_ok().then_some(record);
+        prepared?;
+        self.container.dir.save_intent(&self.container.record)
     }
 
     /// How the child is born, and what it is given: see `Namespaces::by_clone` for who makes which
