@@ -5,6 +5,8 @@ pub mod child;
 pub mod cli;
 pub mod cmd;
 pub mod dbus;
+#[cfg(test)]
+mod documented;
 pub mod error;
 pub mod host;
 pub mod log;

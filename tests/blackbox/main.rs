@@ -32,6 +32,7 @@ mod cgroups;
 mod cli;
 mod debian;
 mod delegation;
+mod documented;
 mod elsewhere;
 mod engines;
 mod events;
@@ -93,6 +94,7 @@ fn all() -> Vec<support::Test> {
         later_version::tests(),
         cli::tests(),
         messages::tests(),
+        documented::tests(),
         engines::tests(),
         examples::tests(),
         process::tests(),
