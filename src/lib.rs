@@ -6,6 +6,8 @@ pub mod cli;
 pub mod cmd;
 pub mod dbus;
 pub mod diag;
+#[cfg(test)]
+mod documented;
 pub mod error;
 pub mod host;
 pub mod log;

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::check_unit;
+
 /// realpath(3): the absolute path without links. The buffer is ours: the C library
 /// would set its own allocator up for one.
 pub fn realpath(path: &Path) -> Result<PathBuf, Errno> {
@@ -21,6 +23,14 @@ pub fn realpath(path: &Path) -> Result<PathBuf, Errno> {
     // SAFETY: on success there is a NUL-terminated string in the buffer.
     let found = unsafe { CStr::from_ptr(found) };
     Ok(PathBuf::from(OsStr::from_bytes(found.to_bytes())))
+}
+
+/// What a clock of ours shows, `CLOCK_*`.
+pub fn clock(clock: i32) -> Result<libc::timespec, Errno> {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: now is a live timespec, of 64-bit words as the kernel has them.
+    check_unit(unsafe { libc::syscall(libc::SYS_clock_gettime, clock, &raw mut now) })?;
+    Ok(now)
 }
 
 /// The time since 1970 in UTC. By a system call, since the first use of the vDSO takes two page

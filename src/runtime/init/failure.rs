@@ -67,7 +67,7 @@ impl Birth {
     }
 
     /// Where in the script it is, or was in the end.
-    fn step(&self) -> usize {
+    pub(super) fn step(&self) -> usize {
         self.page.step.load(Ordering::Relaxed) as usize
     }
 
