@@ -26,6 +26,8 @@ pub enum Kind {
     WrongStatus,
     /// The configuration or the command line asks for something impossible.
     Invalid,
+    /// A process in the making was killed.
+    Killed,
     /// Anything else; the text says what.
     Failed,
 }

@@ -6,8 +6,6 @@ pub mod cli;
 pub mod cmd;
 pub mod dbus;
 pub mod diag;
-#[cfg(test)]
-mod documented;
 pub mod error;
 pub mod host;
 pub mod log;
@@ -21,4 +19,6 @@ pub mod spec;
 pub mod state;
 pub mod sync;
 pub mod sys;
+#[cfg(test)]
+mod tests;
 pub mod time;

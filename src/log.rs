@@ -357,7 +357,7 @@ mod tests {
         let warning = Entry { message: "y".to_owned(), ..entry(Level::WARN) };
         let text = of_error(&error, vec![warning]).json();
         let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        crate::documented::check("log", &[&value]);
+        crate::tests::check("log", &[&value]);
     }
 
     #[test]

@@ -130,8 +130,8 @@ mod tests {
         Blkio, BlkioEntry, Cpu, CpuUsage, Cpuset, Hugetlb, Memory, MemoryEntry, Pids, Stats,
         Throttling,
     };
-    use crate::documented;
     use crate::resctrl::stats::{Bandwidth, L3CacheInfo, MemBwInfo, Occupancy, Stats as Rdt};
+    use crate::tests as documented;
 
     #[test]
     fn they_are_documented() {

@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn they_are_documented() {
-        crate::documented::check("features", &[&Features::new()]);
+        crate::tests::check("features", &[&Features::new()]);
     }
 
     #[test]

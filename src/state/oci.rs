@@ -112,9 +112,9 @@ fn find_name(passwd: &str, uid: u32) -> Option<&str> {
 mod tests {
     use super::super::exit::decide;
     use super::*;
-    use crate::documented;
     use crate::state::{Ending, Id};
     use crate::sys::pidfd::Exit;
+    use crate::tests as documented;
 
     #[test]
     fn the_shape_is_runcs() {
