@@ -26,6 +26,8 @@ pub enum Kind {
     WrongStatus,
     /// The configuration or the command line asks for something impossible.
     Invalid,
+    /// A process in the making was killed.
+    Killed,
     /// Anything else; the text says what.
     Failed,
 }
@@ -245,6 +247,27 @@ pub fn errno_text(errno: Errno) -> String {
     format!("{lower} ({errno:?})")
 }
 
+/// A line in which no word is longer than anybody reads. Ids, paths and keys of thousands of bytes
+/// come from a configuration or a command line; of them the two ends tell the most.
+pub fn shortened(line: &str) -> Cow<'_, str> {
+    /// Longer than what an engine makes of pods, volumes and layers.
+    const LONGEST: usize = 320;
+    const SHOWN: usize = 96;
+    if line.split(' ').all(|word| word.len() <= LONGEST) {
+        return Cow::Borrowed(line);
+    }
+    let words = line.split(' ').map(|word| {
+        let (start, end) = (word.floor_char_boundary(SHOWN), word.len().saturating_sub(SHOWN));
+        match word.len() <= LONGEST {
+            true => Cow::Borrowed(word),
+            false => {
+                format!("{}...{}", &word[..start], &word[word.ceil_char_boundary(end)..]).into()
+            }
+        }
+    });
+    Cow::Owned(words.collect::<Vec<_>>().join(" "))
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Parts { kind, what, field, document, errno, detail, hint, .. } = &*self.0;
@@ -262,7 +285,7 @@ impl fmt::Display for Error {
             line += &format!("; {hint}");
         }
         // A value from the configuration may hold control characters: still one line.
-        for c in line.chars() {
+        for c in shortened(&line).chars() {
             if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
         }
         Ok(())

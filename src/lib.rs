@@ -19,4 +19,6 @@ pub mod spec;
 pub mod state;
 pub mod sync;
 pub mod sys;
+#[cfg(test)]
+mod tests;
 pub mod time;

@@ -27,7 +27,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::cli::args::Global;
 use crate::cli::words::{LogFormat, LogLevel};
-use crate::error::{Doing, Error, Kind, Result};
+use crate::error::{Doing, Error, Kind, Result, shortened};
 use crate::sys::io;
 use crate::time;
 
@@ -130,21 +130,8 @@ pub fn succeed() {
 
 /// Writes the error that ends this call: to the log, and to stderr.
 pub fn report(error: &Error) {
-    let mut entry = Entry::new(Level::ERROR);
-    entry.message = error.to_string();
-    let errno = error.errno_of().map(|errno| format!("{errno:?}"));
-    let extra =
-        [("step", error.step_of()), ("field", error.field_of()), ("errno", errno.as_deref())];
-    for (key, value) in extra {
-        if let Some(value) = value {
-            entry.fields.push((key, value.to_owned()));
-        }
-    }
     let held = LOG.get().map(Log::held).unwrap_or_default();
-    if !held.is_empty() {
-        let warnings: Vec<String> = held.into_iter().map(|entry| entry.message).collect();
-        entry.fields.push(("warnings", warnings.join("; ")));
-    }
+    let entry = of_error(error, held);
     match LOG.get() {
         Some(log) if log.file.is_some() => {
             log.write(&entry);
@@ -156,6 +143,25 @@ pub fn report(error: &Error) {
         Some(log) => log.write(&entry),
         None => to_stderr(&entry.plain()),
     }
+}
+
+/// The error as an entry, with the warnings that it has kept from being written.
+fn of_error(error: &Error, held: Vec<Entry>) -> Entry {
+    let mut entry = Entry::new(Level::ERROR);
+    entry.message = error.to_string();
+    let errno = error.errno_of().map(|errno| format!("{errno:?}"));
+    let extra =
+        [("step", error.step_of()), ("field", error.field_of()), ("errno", errno.as_deref())];
+    for (key, value) in extra {
+        if let Some(value) = value {
+            entry.fields.push((key, shortened(value).into_owned()));
+        }
+    }
+    if !held.is_empty() {
+        let warnings: Vec<String> = held.into_iter().map(|entry| entry.message).collect();
+        entry.fields.push(("warnings", warnings.join("; ")));
+    }
+    entry
 }
 
 impl Log {
@@ -292,6 +298,7 @@ impl Subscriber for Events {
         if let Some(log) = LOG.get() {
             let mut entry = Entry::new(*event.metadata().level());
             event.record(&mut entry);
+            entry.message = shortened(&entry.message).into_owned();
             match &log.held {
                 Some(held) if entry.level != Level::ERROR => {
                     // Poisoned by a panic of the only thread, after which nothing is written.
@@ -314,7 +321,10 @@ impl Subscriber for Events {
 
 #[cfg(test)]
 mod tests {
+    use nix::errno::Errno;
+
     use super::*;
+    use crate::diag::field::Field as Place;
 
     fn entry(level: Level) -> Entry {
         Entry {
@@ -339,6 +349,15 @@ mod tests {
             "{\"level\":\"error\",\"msg\":\"cannot \\\"x\\\"\\n\\u001bé\",\
              \"time\":\"2026-11-21T08:12:05Z\",\"errno\":\"ENOENT\"}\n"
         );
+    }
+
+    #[test]
+    fn an_error_has_what_is_documented() {
+        let error = Error::new("x").step("mount").field(&Place::of("mounts")).errno(Errno::ENOENT);
+        let warning = Entry { message: "y".to_owned(), ..entry(Level::WARN) };
+        let text = of_error(&error, vec![warning]).json();
+        let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        crate::tests::check("log", &[&value]);
     }
 
     #[test]

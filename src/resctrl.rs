@@ -3,8 +3,9 @@
 
 pub mod stats;
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -27,7 +28,16 @@ pub struct RdtRecord {
     /// Name of the monitoring group, which was made for it too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor: Option<String>,
+    /// The inode number of the group that was made, once it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
+    /// What is made bears our mark; nothing did before there was one.
+    #[serde(default)]
+    pub marked: bool,
 }
+
+/// The sticky bit, by which a group of ours is known for which there was no time to note its id.
+const MARK: u32 = 0o1000;
 
 /// The file system, mounted.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +63,8 @@ impl Resctrl<'_> {
                 self.root.display()
             )));
         }
-        let record = RdtRecord { group: plan.group.clone(), made: !plan.named, monitor: None };
+        let (group, made) = (plan.group.clone(), !plan.named);
+        let record = RdtRecord { group, made, marked: true, ..RdtRecord::default() };
         if record.made && self.directory(&record).exists() {
             return Err(already_there(plan));
         }
@@ -61,7 +72,7 @@ impl Resctrl<'_> {
     }
 
     /// Makes the group, writes what it is to have, and makes the monitoring group.
-    pub fn prepare(&self, plan: &IntelRdt, record: &RdtRecord) -> Result<()> {
+    pub fn prepare(&self, plan: &IntelRdt, record: &mut RdtRecord) -> Result<()> {
         let (group, field) = (self.directory(record), Field::of("linux.intelRdt.closID"));
         let made = if record.made {
             // One that somebody has made since we looked is not ours, and would be removed with the
@@ -72,6 +83,7 @@ impl Resctrl<'_> {
                 }
                 other => other?,
             }
+            record.id = fs::symlink_metadata(&group).map(|group| group.ino()).ok();
             true
         } else if group.is_dir() {
             compare(&group, &plan.schemas)?;
@@ -94,8 +106,8 @@ impl Resctrl<'_> {
     }
 
     fn make(&self, group: &Path, field: &Field) -> Result<()> {
-        let made =
-            fs::create_dir(group).doing(|| format!("make the resctrl group {}", group.display()));
+        let made = DirBuilder::new().mode(0o755 | MARK).create(group);
+        let made = made.doing(|| format!("make the resctrl group {}", group.display()));
         made.map_err(|error| self.explained(error).field(field))
     }
 
@@ -147,10 +159,15 @@ impl Resctrl<'_> {
         Ok(())
     }
 
-    /// Removes what was made for the container. What is gone already is no error.
+    /// Removes what was made for the container. What is gone already is no error, and what others
+    /// have made since, stays theirs: `rt` may have been killed before it made its own.
     pub fn remove(&self, record: &RdtRecord) -> Result<()> {
         let made = record.made.then(|| self.directory(record));
-        for group in [self.monitor(record), made].into_iter().flatten() {
+        let groups = [(self.monitor(record), None), (made, record.id)];
+        for (group, id) in groups.into_iter().filter_map(|(group, id)| Some((group?, id))) {
+            if record.marked && is_of_others(&group, id) {
+                continue;
+            }
             match fs::remove_dir(&group) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 other => other.doing(|| format!("remove the resctrl group {}", group.display()))?,
@@ -174,6 +191,13 @@ impl Resctrl<'_> {
             _ => error,
         }
     }
+}
+
+fn is_of_others(group: &Path, id: Option<u64>) -> bool {
+    fs::symlink_metadata(group).is_ok_and(|there| match id {
+        Some(id) => there.ino() != id,
+        None => there.mode() & MARK == 0,
+    })
 }
 
 fn already_there(plan: &IntelRdt) -> Error {
@@ -248,8 +272,8 @@ mod tests {
     fn an_own_group_comes_and_goes() {
         let fake = Fake::new("own");
         let resctrl = Resctrl { root: &fake.0 };
-        let record = resctrl.intend(&own()).expect("intent");
-        resctrl.prepare(&own(), &record).expect("made");
+        let mut record = resctrl.intend(&own()).expect("intent");
+        resctrl.prepare(&own(), &mut record).expect("made");
         fake.fill("box");
         resctrl.add(&record, 4711).expect("added");
         assert_eq!(fake.empty("box"), "4711");
@@ -265,11 +289,31 @@ mod tests {
     fn a_group_that_somebody_has_made_meanwhile_is_not_adopted() {
         let fake = Fake::new("meanwhile");
         let resctrl = Resctrl { root: &fake.0 };
-        let record = resctrl.intend(&own()).expect("intent");
-        fs::create_dir(fake.0.join("box")).expect("mkdir");
-        let error = resctrl.prepare(&own(), &record).expect_err("somebody else's").to_string();
+        let plan = IntelRdt { monitor: Some("box".to_owned()), ..own() };
+        let mut record = resctrl.intend(&plan).expect("intent");
+        fs::create_dir_all(fake.0.join("box/mon_groups/box")).expect("mkdir");
+        let error = resctrl.prepare(&plan, &mut record).expect_err("somebody else's").to_string();
         assert!(error.contains("the resctrl group box is already there"), "{error}");
+        // By an rt that was killed before it made its own: a delete has only what was intended.
+        resctrl.remove(&record).expect("nothing of ours");
+        assert!(fake.0.join("box/mon_groups/box").exists());
+        fs::remove_dir_all(fake.0.join("box")).expect("rmdir");
+        // After it had made its own, which is gone.
+        let mut record = resctrl.intend(&own()).expect("intent");
+        resctrl.prepare(&own(), &mut record).expect("made");
+        fs::rename(fake.0.join("box"), fake.0.join("old")).expect("gone");
+        DirBuilder::new().mode(0o755 | MARK).create(fake.0.join("box")).expect("mkdir");
+        resctrl.remove(&record).expect("nothing of ours");
         assert!(fake.0.join("box").exists());
+        // Before it could note the number of its own; and as it was before there was a mark.
+        for record in [
+            RdtRecord { id: None, ..record.clone() },
+            RdtRecord { id: None, marked: false, ..record },
+        ] {
+            resctrl.remove(&record).expect("removed");
+            assert!(!fake.0.join("box").exists());
+            fs::create_dir(fake.0.join("box")).expect("mkdir");
+        }
     }
 
     #[test]
@@ -279,16 +323,16 @@ mod tests {
         let schemata = Schema { text: "L3:0=f".into(), field: Field::root() };
         let monitor = Some("box".to_owned());
         let plan = IntelRdt { group: "gold".into(), named: true, monitor, ..own() };
-        let record = resctrl.intend(&plan).expect("intent");
-        let error = resctrl.prepare(&plan, &record).expect_err("missing").to_string();
+        let mut record = resctrl.intend(&plan).expect("intent");
+        let error = resctrl.prepare(&plan, &mut record).expect_err("missing").to_string();
         assert!(error.contains("the resctrl group gold is not there"), "{error}");
         // With something to write it is made: here without the kernel's files, so in vain.
         let writes = IntelRdt { schemata: Some(schemata), ..plan.clone() };
-        resctrl.prepare(&writes, &record).expect_err("no schemata");
+        resctrl.prepare(&writes, &mut record).expect_err("no schemata");
         assert!(!fake.0.join("gold").exists());
         fs::create_dir_all(fake.0.join("gold/mon_groups")).expect("mkdir");
         fake.fill("gold");
-        resctrl.prepare(&writes, &record).expect("made");
+        resctrl.prepare(&writes, &mut record).expect("made");
         assert_eq!(fs::read_to_string(fake.0.join("gold/schemata")).expect("read"), "L3:0=f\n");
         fake.fill("gold/mon_groups/box");
         resctrl.add(&record, 7).expect("added");

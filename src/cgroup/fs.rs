@@ -85,10 +85,7 @@ impl Fs {
     fn fill(&mut self, root: &OwnedFd, leaf: &OwnedFd, plan: &CgroupPlan) -> Result<()> {
         let new: Vec<_> = self.record.made.iter().map(|made| made.path.as_str()).collect();
         let controllers = Controllers::enable(root, &self.record.path, &new);
-        let field = match plan.path {
-            CgroupPath::Default(_) => Field::root(),
-            _ => Field::of("linux.cgroupsPath"),
-        };
+        let field = field_of(plan);
         let path = &self.record.path;
         precheck::demand(leaf, path, None, &field)?;
         if !self.record.is_ours() {
@@ -119,7 +116,10 @@ impl Driver for Fs {
             match files::open_cgroup(&tree.root, known) {
                 Ok(_) => break,
                 Err(Errno::ENOENT) => {}
-                other => drop(other.doing(|| format!("open cgroup /{known}"))?),
+                Err(errno) => {
+                    let error = Error::new(format!("open cgroup /{known}")).errno(errno);
+                    return Err(error.field(&field_of(plan)));
+                }
             }
             made.push(Directory { path: known.to_owned(), id: None });
             let Some((parent, _)) = known.rsplit_once('/') else { break };
@@ -191,6 +191,14 @@ impl Driver for Fs {
 
     fn record(&self) -> &CgroupRecord {
         &self.record
+    }
+}
+
+/// Who asked for the cgroup to be there.
+fn field_of(plan: &CgroupPlan) -> Field {
+    match plan.path {
+        CgroupPath::Default(_) => Field::root(),
+        _ => Field::of("linux.cgroupsPath"),
     }
 }
 

@@ -38,7 +38,8 @@ pub(super) fn make(
     if mount {
         let directory = devices::open_directory(at, c"dev")?;
         let tree = mount::clone_tree(slave, c"", false).at(Call::OpenSource)?;
-        devices::mount_on_file(directory, c"console", tree)?;
+        let place = devices::Directory::of(at, directory, c"dev")?;
+        devices::mount_on_file(at, &place, c"console", tree)?;
         fs::close(directory);
     }
     at.tell(Kind::Console, number.into(), Some(master))?;

@@ -10,6 +10,7 @@ use ::nix::errno::Errno;
 
 use super::Place;
 use super::copyup;
+use super::devices::Directory;
 use super::report::{At, Failure};
 use super::resolve::{self, Links, Want, kind};
 use crate::model::mount::{
@@ -45,7 +46,7 @@ pub(super) fn mount(
                 ::libc::S_IFDIR => Want::Directory,
                 _ => Want::File,
             };
-            let (target, _) = resolve::open_or_make(at.root, &mount.target, links(mount), want)?;
+            let (target, _) = resolve::open_or_make(at, &mount.target, links(mount), want)?;
             attach(mount, tree, target)?
         }
         What::FileSystem(made) => file_system(at, mount, made)?,
@@ -73,8 +74,10 @@ fn make_link(at: &Place, mount: &Mount, link: &Link) -> Result<(), Failure> {
         return Err(Failure::new(Call::NotProc, Errno::EPERM));
     }
     let (directory, _) =
-        resolve::open_or_make(at.root, &link.directory, Links::Follow, Want::Directory)?;
+        resolve::open_or_make(at, &link.directory, Links::Follow, Want::Directory)?;
+    let place = Directory::of(at, directory, &link.directory)?;
     let result = match fs::symlinkat(&link.content, directory, &link.name) {
+        Ok(()) => place.note(at, &link.name),
         Err(Errno::EEXIST) => {
             let mut there = [0; 4096];
             match fs::readlinkat(directory, &link.name, &mut there) {
@@ -82,7 +85,7 @@ fn make_link(at: &Place, mount: &Mount, link: &Link) -> Result<(), Failure> {
                 _ => Err(Failure::new(Call::NodeDiffers, Errno::EEXIST)),
             }
         }
-        other => other.at(Call::MakeLink),
+        Err(errno) => Err(errno).at(Call::MakeLink),
     };
     fs::close(directory);
     result
@@ -98,8 +101,7 @@ fn attach(mount: &Mount, tree: RawFd, target: RawFd) -> Result<RawFd, Failure> {
 
 /// The mount, attached.
 fn file_system(at: &mut Place, mount: &Mount, made: &FileSystem) -> Result<RawFd, Failure> {
-    let (target, fresh) =
-        resolve::open_or_make(at.root, &mount.target, links(mount), Want::Directory)?;
+    let (target, fresh) = resolve::open_or_make(at, &mount.target, links(mount), Want::Directory)?;
     // A directory that was made for the mount has no mode to inherit.
     let inherit_mode = made.inherit_mode && !fresh;
     if let Some(old) = &made.old {

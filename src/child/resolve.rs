@@ -8,6 +8,7 @@ use ::core::prelude::rust_2024::*;
 use ::core::ffi::CStr;
 use ::nix::errno::Errno;
 
+use super::Place;
 use super::report::{At, Failure};
 use crate::script::call::Call;
 use crate::sys::RawFd;
@@ -43,22 +44,30 @@ pub(super) fn open(root: RawFd, path: &CStr, links: Links) -> Result<RawFd, Errn
     openat2(root, path, ::libc::O_PATH | links.flags(), 0, resolve)
 }
 
-/// Opens `path` below `root` as `O_PATH`; what is missing of it is made, directories with
-/// mode 0755. Says whether anything was.
+/// Opens `path` below the root as `O_PATH`; what is missing of it is made, directories with
+/// mode 0755, and noted. Says whether anything was.
 pub(super) fn open_or_make(
-    root: RawFd,
+    at: &Place,
     path: &CStr,
     links: Links,
     want: Want,
 ) -> Result<(RawFd, bool), Failure> {
-    let (fd, fresh) = match open(root, path, links) {
-        Err(Errno::ENOENT) => match make_last(root, path, want) {
-            Some(fd) => (fd, true),
-            None => (walk(root, path, links, want)?, true),
+    let mut noted = true;
+    let (fd, fresh) = match open(at.root, path, links) {
+        Err(Errno::ENOENT) => match make_last(at.root, path, want) {
+            Some(fd) => {
+                noted = false;
+                (fd, true)
+            }
+            None => (walk(at, path, links, want)?, true),
         },
         other => (other.at(Call::OpenTarget)?, false),
     };
-    let is_directory = kind(fd).at(Call::OpenTarget)? == ::libc::S_IFDIR;
+    let stat = fs::fstat(fd).at(Call::OpenTarget)?;
+    if !noted {
+        at.page.note(stat.st_dev, stat.st_ino, [path.to_bytes(), b"", b""]);
+    }
+    let is_directory = stat.st_mode & ::libc::S_IFMT == ::libc::S_IFDIR;
     if is_directory != (want == Want::Directory) {
         fs::close(fd);
         // In both cases what the kernel says, and what Docker knows of.
@@ -89,8 +98,8 @@ fn make_last(root: RawFd, path: &CStr, want: Want) -> Option<RawFd> {
 
 /// Out of line, since its buffers would otherwise be on the stack of every lookup.
 #[inline(never)]
-fn walk(root: RawFd, path: &CStr, links: Links, want: Want) -> Result<RawFd, Failure> {
-    Walk::new(path)?.run(root, links, want)
+fn walk(at: &Place, path: &CStr, links: Links, want: Want) -> Result<RawFd, Failure> {
+    Walk::new(path)?.run(at, links, want)
 }
 
 fn make(parent: RawFd, name: &CStr, want: Want) -> Result<(), Errno> {
@@ -187,6 +196,8 @@ impl Buffer {
 struct Walk {
     done: Buffer,
     rest: Buffer,
+    /// The next name was made by us.
+    made: bool,
 }
 
 const NO_LINKS: u64 = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS;
@@ -195,10 +206,11 @@ impl Walk {
     fn new(path: &CStr) -> Result<Self, Failure> {
         let mut rest = Buffer::new();
         rest.append(path.to_bytes()).at(Call::OpenTarget)?;
-        Ok(Walk { done: Buffer::new(), rest })
+        Ok(Walk { done: Buffer::new(), rest, made: false })
     }
 
-    fn run(mut self, root: RawFd, links: Links, want: Want) -> Result<RawFd, Failure> {
+    fn run(mut self, at: &Place, links: Links, want: Want) -> Result<RawFd, Failure> {
+        let root = at.root;
         let mut followed = 0;
         // Each name takes at most two rounds, one that makes it and one that finds it,
         // unless somebody keeps removing what is made.
@@ -217,6 +229,10 @@ impl Walk {
             let open = |path: &CStr| openat2(root, path, flags, 0, NO_LINKS);
             match self.done.with_c_str(open).flatten() {
                 Ok(fd) => {
+                    if ::core::mem::take(&mut self.made) {
+                        let stat = fs::fstat(fd).at(Call::OpenTarget)?;
+                        at.page.note(stat.st_dev, stat.st_ino, [self.done.bytes(), b"", b""]);
+                    }
                     let result = self.found(fd, links, &mut followed);
                     fs::close(fd);
                     result?;
@@ -289,8 +305,9 @@ impl Walk {
         let made = name.with_c_str(|name| make(parent, name, want)).flatten();
         fs::close(parent);
         match made {
+            Ok(()) => self.made = true,
             // Somebody else was faster; the next round looks at what it is.
-            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno).at(call),
         }
         let after = self.rest;

@@ -108,7 +108,7 @@ fn make_mount_private(directory: RawFd) -> Result<(), Failure> {
 
 /// Makes a directory of the container where it is missing.
 pub(super) fn make_directory(at: &mut Place, path: &CStr) -> Result<(), Failure> {
-    let (fd, _) = resolve::open_or_make(at.root, path, Links::Follow, Want::Directory)?;
+    let (fd, _) = resolve::open_or_make(at, path, Links::Follow, Want::Directory)?;
     fs::close(fd);
     Ok(())
 }

@@ -23,6 +23,7 @@ use self::flags::Order;
 use self::given::Given;
 use self::syntax::Syntax;
 use crate::error::{Error, Kind};
+use crate::state::Id;
 
 /// The version of the OCI runtime specification that `rt` follows.
 pub const SPEC_VERSION: &str = "1.3.0";
@@ -59,12 +60,12 @@ pub enum Verb {
     Print(String),
 }
 
-/// A name that may have been anything that can be typed.
+/// What was typed for a name; one that cannot be is in the error itself.
 fn short(id: &str) -> String {
     const SHOWN: usize = 64;
     match id.char_indices().nth(SHOWN) {
+        _ if Id::parse(id).is_err() => String::new(),
         Some((end, _)) => format!(" {}...", &id[..end]),
-        None if id.is_empty() => String::new(),
         None => format!(" {id}"),
     }
 }
@@ -248,7 +249,12 @@ fn help_of_rt() -> String {
         .about(about("rt", "Drop-in for runc - Open Container Initiative runtime for Linux"))
         .subcommand_value_name("COMMAND")
         .subcommands(verbs)
-        .after_help("See `rt COMMAND --help` for one command.");
+        .after_help(
+            "See `rt COMMAND --help` for one command.\n\n\
+             Exit codes: of `run` and `exec` that of the program, or 128 + N if signal N ended it.\n\
+             Otherwise 0; 1 for an error; 255 for an `exec` that has started nothing; 3 for a command\n\
+             that there is not.",
+        );
     command.render_help().to_string() + "\n"
 }
 

@@ -120,3 +120,66 @@ fn emit<T: Serialize>(container: &Container, r#type: &'static str, data: Option<
         .map_err(|error| Error::new("write JSON").detail(error.to_string()))?;
     print(&(text + "\n"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::cgroup::stats::{
+        Blkio, BlkioEntry, Cpu, CpuUsage, Cpuset, Hugetlb, Memory, MemoryEntry, Pids, Stats,
+        Throttling,
+    };
+    use crate::resctrl::stats::{Bandwidth, L3CacheInfo, MemBwInfo, Occupancy, Stats as Rdt};
+    use crate::tests as documented;
+
+    #[test]
+    fn they_are_documented() {
+        let psi = || Some(Pressure::default());
+        let entry = || MemoryEntry { limit: 1, usage: 1, max: 1, failcnt: 1 };
+        let counts = || BTreeMap::from([("a".to_owned(), 1)]);
+        let io = || vec![BlkioEntry { major: 1, minor: 1, op: "Read", value: 1 }];
+        let text = || "x".to_owned();
+        let cgroup = Stats {
+            cpu: Cpu {
+                usage: CpuUsage { total: 1, kernel: 1, user: 1 },
+                throttling: Throttling { periods: 1, throttled_periods: 1, throttled_time: 1 },
+                psi: psi(),
+            },
+            cpuset: Cpuset::default(),
+            memory: Memory {
+                cache: 1,
+                usage: entry(),
+                swap: entry(),
+                kernel: entry(),
+                kernel_tcp: entry(),
+                raw: counts(),
+                psi: psi(),
+                events: counts(),
+            },
+            pids: Pids { current: 1, limit: 1 },
+            blkio: Blkio {
+                io_service_bytes_recursive: io(),
+                io_serviced_recursive: io(),
+                psi: psi(),
+            },
+            hugetlb: BTreeMap::from([("2MB".to_owned(), Hugetlb { usage: 1, failcnt: 1 })]),
+        };
+        let intel_rdt = Rdt {
+            l3_cache_info: Some(L3CacheInfo::default()),
+            l3_cache_schema_root: text(),
+            l3_cache_schema: text(),
+            mem_bw_info: Some(MemBwInfo::default()),
+            mem_bw_schema_root: text(),
+            mem_bw_schema: text(),
+            schemata: vec![text()],
+            mbm_stats: Some(vec![Bandwidth::default()]),
+            cmt_stats: Some(vec![Occupancy::default()]),
+        };
+        let data = Some(Numbers { cgroup, intel_rdt, network_interfaces: None });
+        let stats = Event { r#type: "stats", id: "x", data };
+        let memory = MemoryStrain { psi: Pressure::default() };
+        let pressure = Event { r#type: "pressure", id: "x", data: Some(Strain { memory }) };
+        documented::check("events", &[&stats, &pressure]);
+    }
+}

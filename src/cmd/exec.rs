@@ -40,7 +40,7 @@ pub fn exec(global: &Global, args: &Exec) -> Result<ExitCode> {
         .init()?
         .ok_or_else(|| Error::new("cannot exec in a stopped container").kind(Kind::WrongStatus))?;
     // Not freed at the end, as in `runtime::create`.
-    let (spec, _) = spec::decode(&container.dir.config()?)?;
+    let spec = spec::decode_kept(&container.dir.config()?)?;
     let spec = ManuallyDrop::new(spec);
     let (process, notices) = process(args, &spec)?;
     for notice in notices {

@@ -172,6 +172,11 @@ mod tests {
     use serde::de::value::StrDeserializer;
 
     #[test]
+    fn they_are_documented() {
+        crate::tests::check("features", &[&Features::new()]);
+    }
+
+    #[test]
     fn oci_spec_reads_the_same() {
         let text = indented(&Features::new(), "    ").expect("JSON");
         assert!(text.starts_with("{\n    \"ociVersionMin\": \"1.0.0\",\n"), "{text}");

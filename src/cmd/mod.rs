@@ -25,8 +25,11 @@ use crate::cli::args::Global;
 use crate::cli::{Cli, Refused, Verb};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::log;
-use crate::state::{Container, Id};
+use crate::state::{Container, Id, has_ended};
 use crate::sys;
+
+/// How long the first process may take to end when others of its container were killed.
+const ENDING_MS: u16 = 1000;
 
 /// The exit code of an `exec` whose process was never there: it tells that from a
 /// process that failed.
@@ -127,10 +130,22 @@ fn print(text: &str) -> Result<()> {
 /// first is of no use to anybody. What the program itself has been told stays.
 fn if_it_runs<T>(container: &Container, done: Result<T>) -> Result<T> {
     match done {
-        Err(error) if !error.is_on_stderr() && matches!(container.init(), Ok(None)) => {
+        Err(error) if !error.is_on_stderr() && has_gone(container, &error) => {
             Err(not_running(container.id()).detail(format!("it has ended meanwhile: {error}")))
         }
         other => other,
+    }
+}
+
+/// Whether the first process has ended. When all of a container is killed, another process of it is
+/// gone first: the first of a pid namespace waits for the others.
+fn has_gone(container: &Container, error: &Error) -> bool {
+    match container.init() {
+        Ok(Some(init)) => {
+            error.kind_of() == Kind::Killed && has_ended(&init, ENDING_MS).unwrap_or(false)
+        }
+        Ok(None) => true,
+        Err(_) => false,
     }
 }
 

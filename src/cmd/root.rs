@@ -7,13 +7,13 @@ use nix::errno::Errno;
 
 use crate::cli::args::Global;
 use crate::cli::values::RootDir;
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use crate::host;
 use crate::state::StateRoot;
 
 /// Opens the root to look at what is there.
 pub fn open(global: &Global) -> Result<StateRoot> {
-    StateRoot::open(&path(global)?, false)
+    hinted(global, StateRoot::open(&path(global)?, false))
 }
 
 /// Opens the root to list what is there. One that was given and does not exist is a
@@ -30,7 +30,21 @@ pub fn open_given(global: &Global) -> Result<StateRoot> {
 
 /// Opens the root to put something there.
 pub fn make(global: &Global) -> Result<StateRoot> {
-    StateRoot::open(&path(global)?, true)
+    hinted(global, StateRoot::open(&path(global)?, true))
+}
+
+/// Where nobody has said where the state is to be, an ordinary user is told how to.
+fn hinted(global: &Global, opened: Result<StateRoot>) -> Result<StateRoot> {
+    let denied = |error: &Error| {
+        matches!(error.errno_of(), Some(Errno::EACCES | Errno::EPERM | Errno::EROFS))
+    };
+    opened.map_err(|error| match (&global.root, denied(&error)) {
+        (None, true) if !nix::unistd::geteuid().is_root() => error.hint(
+            "an ordinary user's state is in $XDG_RUNTIME_DIR/rt: set that variable to a directory \
+             of yours, or give --root DIR",
+        ),
+        _ => error,
+    })
 }
 
 /// The absolute path of the root: `--root`, or the default for this user.

@@ -74,7 +74,7 @@ fn pass_gate(container: &Container, found: &Hooks) -> Result<(), Failure> {
         // A process of rt enters the container for them. Nothing was done so far.
         protect::ensure()?;
         protect::let_go();
-        let (spec, _) = spec::decode(&container.dir.config()?)?;
+        let spec = spec::decode_kept(&container.dir.config()?)?;
         let mut findings = Findings::default();
         let process = spec.process().as_ref();
         let process = process.map(|process| plan::process::plan(process, &[], &mut findings));

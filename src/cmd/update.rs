@@ -49,7 +49,7 @@ fn change_limits(container: &Container, given: &LinuxResources) -> Result<()> {
     let old = match container.dir.resources()? {
         Some(resources) => resources,
         None => {
-            let (spec, _) = spec::decode(&container.dir.config()?)?;
+            let spec = spec::decode_kept(&container.dir.config()?)?;
             let linux = spec.linux().as_ref();
             linux.and_then(|linux| linux.resources().clone()).unwrap_or_default()
         }

@@ -156,8 +156,16 @@ mod tests {
 
     use super::*;
 
-    /// Runs `serve` as the other side, and connects to it.
+    /// Runs `serve` as the other side, and connects to it. The time is for what hangs.
     fn with_peer(
+        name: &str,
+        serve: impl FnOnce(std::os::unix::net::UnixStream) + Send + 'static,
+    ) -> Result<Connection, Errno> {
+        with_peer_for(Duration::from_secs(120), name, serve)
+    }
+
+    fn with_peer_for(
+        patience: Duration,
         name: &str,
         serve: impl FnOnce(std::os::unix::net::UnixStream) + Send + 'static,
     ) -> Result<Connection, Errno> {
@@ -166,7 +174,7 @@ mod tests {
         let listener = UnixListener::bind(&path).expect("a socket");
         let peer = thread::spawn(move || serve(listener.accept().expect("a client").0));
         let address = Address::Path(path.to_string_lossy().into_owned());
-        let result = Connection::open(&address, Instant::now() + Duration::from_millis(300));
+        let result = Connection::open(&address, Instant::now() + patience);
         let _ = std::fs::remove_file(&path);
         if result.is_err() {
             peer.join().expect("the peer");
@@ -191,9 +199,9 @@ mod tests {
             let failed = with_peer(name, move |mut stream| greet(&mut stream, answer));
             assert_eq!(failed.err(), Some(errno), "{name}");
         }
-        let slow = with_peer("slow", |mut stream| {
-            greet(&mut stream, b"DATA\r\n");
-            let _ = stream.read(&mut [0]);
+        let slow = with_peer_for(Duration::from_millis(50), "slow", |mut stream| {
+            let _ = stream.write_all(b"DATA\r\n");
+            let _ = stream.read_to_end(&mut Vec::new());
         });
         assert_eq!(slow.err(), Some(Errno::ETIMEDOUT));
         let endless =

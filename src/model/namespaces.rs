@@ -66,9 +66,25 @@ pub struct Namespaces {
     /// Kinds of which the container's namespace belongs to another user namespace than its own,
     /// as far as the kernel had to be asked.
     pub foreign: u64,
-    /// Text for timens_offsets of a new time namespace.
-    pub time_offsets: Vec<u8>,
+    /// The clocks of a new time namespace that are not those of the host.
+    pub time_offsets: Vec<TimeOffset>,
 }
+
+/// How far a clock of the container is from that of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimeOffset {
+    /// `CLOCK_MONOTONIC` or `CLOCK_BOOTTIME`.
+    pub clock: i32,
+    /// Seconds.
+    pub secs: i64,
+    /// A line for timens_offsets.
+    pub line: String,
+    /// `linux.timeOffsets.CLOCK`.
+    pub field: Field,
+}
+
+/// The half of KTIME_SEC_MAX: what a clock of a time namespace may show at most.
+pub const MAX_CLOCK: i64 = 9_223_372_036 / 2;
 
 impl Namespaces {
     /// Whether the container has its own namespace of this kind, new or joined.

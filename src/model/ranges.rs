@@ -1,5 +1,8 @@
 //! Lists of processors and memory nodes as people write them: `0-3,7`.
 
+/// More processors than any kernel is built for (`NR_CPUS`).
+pub const MAX_CPUS: usize = 8192;
+
 /// The words of a mask with the bits of the list; bit n of the whole is number n. All
 /// numbers are below `limit`.
 pub fn mask(list: &str, limit: usize) -> Result<Vec<u64>, String> {

@@ -44,7 +44,7 @@ fn user(user: &User, field: &Field, findings: &mut Findings) -> Creds {
     }
     let umask = user.umask().unwrap_or(0o022);
     if umask > 0o777 {
-        findings.refuse_value(&field.key("umask"), umask, "must be at most 511 (0777)");
+        findings.refuse_value(&field.key("umask"), umask, "must be from 0 to 511 (octal 0777)");
     }
     Creds { uid: user.uid(), gid: user.gid(), groups, umask, ..Creds::default() }
 }

@@ -12,9 +12,6 @@ use crate::model::limits::{Affinity, Limits, Rlimit};
 use crate::model::ranges;
 use crate::sys::sched::SchedAttr;
 
-/// More processors than any kernel is built for (`NR_CPUS`).
-pub const MAX_CPUS: usize = 8192;
-
 /// Reads `process.rlimits`, `oomScoreAdj`, `ioPriority`, `scheduler`, `execCPUAffinity`.
 pub fn plan(process: &Process, findings: &mut Findings) -> Limits {
     let field = Field::of("process");
@@ -35,7 +32,7 @@ fn affinity(process: &Process, field: &Field, findings: &mut Findings) -> Affini
     let Some(given) = process.exec_cpu_affinity() else { return Affinity::default() };
     let mut cpus = |key: &'static str, list: &Option<String>| {
         let list = list.as_deref()?;
-        ranges::mask(list, MAX_CPUS)
+        ranges::mask(list, ranges::MAX_CPUS)
             .map_err(|reason| findings.refuse_value(&field.key(key), list, reason))
             .ok()
     };

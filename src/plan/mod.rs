@@ -15,6 +15,7 @@ pub mod namespaces;
 pub mod net_devices;
 pub mod notify;
 pub mod options;
+mod paths;
 pub mod process;
 pub mod resources;
 pub mod rootfs;
@@ -75,6 +76,7 @@ pub fn build(spec: &Spec, opts: &Opts<'_>) -> (Plan, Findings) {
 }
 
 fn read(spec: &Spec, opts: &Opts<'_>, findings: &mut Findings) -> Plan {
+    paths::check(spec, opts.bundle, findings);
     let mut namespaces = namespaces::plan(spec, findings);
     namespaces.deny_setgroups = opts.setgroups_denied
         || namespaces.is_new(flag::USER) && opts.unprivileged && namespaces.maps_one_group();

@@ -4,8 +4,9 @@ use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType as Type, Spec}
 
 use crate::diag::field::Field;
 use crate::diag::findings::Findings;
-use crate::model::namespaces::join_order;
-use crate::model::namespaces::{IdMapping, Joined, Namespaces, flag};
+use crate::model::namespaces::{
+    IdMapping, Joined, MAX_CLOCK, Namespaces, TimeOffset, flag, join_order,
+};
 
 /// The kernel's limit on lines of a uid_map (user_namespaces(7)).
 const MAX_MAPPINGS: usize = 340;
@@ -131,19 +132,25 @@ fn time_offsets(linux: &Linux, plan: &mut Namespaces, findings: &mut Findings) {
     sorted.sort_by_key(|(clock, _)| clock.as_str());
     for (clock, offset) in sorted {
         let at = field.key(clock.clone());
-        if !matches!(clock.as_str(), "monotonic" | "boottime") {
-            findings.refuse(&at, "unknown clock; only monotonic and boottime have offsets");
-        }
+        let number = match clock.as_str() {
+            "monotonic" => libc::CLOCK_MONOTONIC,
+            "boottime" => libc::CLOCK_BOOTTIME,
+            _ => {
+                findings.refuse(&at, "unknown clock; only monotonic and boottime have offsets");
+                continue;
+            }
+        };
         let nanosecs = offset.nanosecs().unwrap_or(0);
         if nanosecs > 999_999_999 {
             findings.refuse_value(&at.key("nanosecs"), nanosecs, "must be below 1000000000");
         }
         let secs = offset.secs().unwrap_or(0);
-        // KTIME_SEC_MAX of the kernel: of it the sum with the clock may reach the half.
-        if secs.unsigned_abs() > 9_223_372_036 / 2 {
-            findings.refuse_value(&at.key("secs"), secs, "more than the kernel takes (146 years)");
+        if secs.unsigned_abs() > MAX_CLOCK.unsigned_abs() {
+            let reason = format!("the kernel takes from -{MAX_CLOCK} to {MAX_CLOCK} (146 years)");
+            findings.refuse_value(&at.key("secs"), secs, reason);
         }
-        plan.time_offsets.extend(format!("{clock} {secs} {nanosecs}\n").into_bytes());
+        let line = format!("{clock} {secs} {nanosecs}\n");
+        plan.time_offsets.push(TimeOffset { clock: number, secs, line, field: at });
     }
 }
 

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use oci_spec::runtime::Process as SpecProcess;
 
 use super::creds::{self};
 use super::limits::{self};
+use super::paths;
 use crate::diag::field::Field;
 use crate::diag::findings::Findings;
 use crate::host::lsm;
@@ -49,6 +51,8 @@ fn args(process: &SpecProcess, field: &Field, findings: &mut Findings) -> Vec<CS
         findings.refuse(field, "must name a program to start");
     } else if given[0].is_empty() {
         findings.refuse_value(&field.at(0), "", "must name a program to start");
+    } else {
+        paths::path(&field.at(0), Path::new(&given[0]), findings);
     }
     findings.exec_strings(field, given.iter().enumerate())
 }
@@ -89,6 +93,7 @@ fn cwd(process: &SpecProcess, field: &Field, findings: &mut Findings) -> CString
     if !cwd.is_absolute() {
         findings.refuse_value(field, cwd, "must be an absolute path");
     }
+    paths::path(field, cwd, findings);
     // CVE-2024-21626: a descriptor of the host, if one leaked, would be reached this way.
     if cwd.starts_with("/proc/self/fd") || cwd.starts_with("/proc/thread-self/fd") {
         findings.refuse_value(field, cwd, "must not be a descriptor of the runtime");

@@ -166,7 +166,7 @@ mod tests {
         write("info/L3_MON/mon_features", "llc_occupancy\nmbm_total_bytes\n");
         write("box/mon_data/mon_L3_00/llc_occupancy", "4096\n");
         write("box/mon_data/mon_L3_00/mbm_total_bytes", "Unavailable\n");
-        let record = RdtRecord { group: "box".into(), made: true, monitor: None };
+        let record = RdtRecord { group: "box".into(), made: true, ..RdtRecord::default() };
         let stats = Resctrl { root }.stats(&record).expect("stats");
         assert_eq!(stats.l3_cache_schema, "L3:0=00f");
         assert_eq!(stats.l3_cache_schema_root, "L3:0=fff");

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use super::init::{self, Birth, Cradle, Event};
 use super::listener::{self, Notified};
+use super::made;
 use super::net_devices::{self, Moved};
 use super::nodes;
 use super::notify::{self, Messenger};
@@ -151,12 +152,14 @@ impl<'a> Attempt<'a> {
 
     fn make_rdt_group(&mut self) -> Result<()> {
         let Some(plan) = &self.plan.intel_rdt else { return Ok(()) };
-        let record = self.container.record.intel_rdt.insert(Resctrl::host().intend(plan)?).clone();
+        let mut record = Resctrl::host().intend(plan)?;
+        self.container.record.intel_rdt = Some(record.clone());
         self.container.dir.save_intent(&self.container.record)?;
+        let prepared = Resctrl::host().prepare(plan, &mut record);
         // On failure nothing of it is left, and what is there by its name is somebody else's.
-        Resctrl::host()
-            .prepare(plan, &record)
-            .inspect_err(|_| self.container.record.intel_rdt = None)
+        self.container.record.intel_rdt = prepared.is_ok().then_some(record);
+        prepared?;
+        self.container.dir.save_intent(&self.container.record)
     }
 
     /// How the child is born, and what it is given: see `Namespaces::by_clone` for who makes which
@@ -397,6 +400,9 @@ impl<'a> Attempt<'a> {
         }
         if let Some(birth) = &self.birth {
             clean("kill the container's first process", birth.abort());
+            let (notes, root) = (birth.page.notes(), &self.plan.rootfs.path);
+            let made = made::take_back(&notes, root, self.request.root, &self.request.id);
+            clean("remove what was made in the root", made.doing(|| root.display().to_string()));
         }
         if let Some(driver) = &self.cgroup {
             driver.give_back();

@@ -104,6 +104,13 @@ pub fn begin(script: Script, cradle: &Cradle) -> Result<Birth> {
     let cgroup = cradle.cgroup.as_ref().map(AsRawFd::as_raw_fd);
     // The words of runc's log for these stages, which people and tools look for.
     tracing::debug!("nsexec container setup: clone3, namespaces {:#x}", cradle.namespaces);
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        for (index, step) in script.steps.iter().enumerate() {
+            let field =
+                if step.field.is_root() { String::new() } else { format!(" (at {})", step.field) };
+            tracing::debug!("step {index}: {}{field}", step.op.describe());
+        }
+    }
     let side = clone::clone3(cradle.namespaces, None, cgroup);
     let (pid, pidfd) = match side {
         Ok(Side::Child) => {
@@ -158,6 +165,9 @@ impl Birth {
     /// from now on it may open what belongs to the image.
     pub fn listen(&mut self) -> Result<Event> {
         self.page.guarded.store(1, Ordering::Release);
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            self.watch()?;
+        }
         let received = sync::receive(self.link.as_raw_fd()).doing(|| "hear from the child")?;
         let Some(sync::Received { frame, fd, text, text_length }) = received else {
             if !self.ready {
@@ -167,7 +177,7 @@ impl Birth {
             return Ok(Event::Gone);
         };
         let fd = fd.map(mem::own);
-        tracing::debug!("the child says: {:?} {}", frame.kind, frame.arg);
+        tracing::debug!("the child says: {:?} {}, at step {}", frame.kind, frame.arg, self.step());
         // A peer may have the child's end of the socket by now, or the child itself: there is
         // nothing left that the child could want.
         if self.seen && !matches!(frame.kind, Kind::Born | Kind::Ready | Kind::Failed) {
@@ -207,6 +217,19 @@ impl Birth {
                 Err(self.failure(frame, &text[..text_length]))
             }
             (kind, _) => Err(Error::new(format!("the child sent an unexpected {kind:?}"))),
+        }
+    }
+
+    /// For who debugs a start that hangs: says every second which step it is that takes so long.
+    fn watch(&self) -> Result<()> {
+        const EVERY_MS: i32 = 1000;
+        loop {
+            let mut news = [io::interest(self.link.as_raw_fd(), libc::POLLIN)];
+            if io::poll(&mut news, EVERY_MS).doing(|| "hear from the child")? > 0 {
+                return Ok(());
+            }
+            let (index, all) = (self.step(), self.script.steps.len());
+            tracing::debug!("still at step {index} of {all}: {}", self.script.describe(index));
         }
     }
 

@@ -8,6 +8,7 @@ pub mod hooks;
 pub mod idmap;
 pub mod init;
 pub mod listener;
+mod made;
 mod net_devices;
 mod nodes;
 pub mod notify;

@@ -2,13 +2,14 @@
 //! made, so that a wrong path costs nothing and all of them are named at once.
 
 use std::borrow::Cow;
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind::NotFound};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+use std::rc::Rc;
 
 use nix::errno::Errno;
 
@@ -18,12 +19,14 @@ use crate::diag::findings::Findings;
 use crate::error::errno_text;
 use crate::host::lsm;
 use crate::model::device::{Device, Nodes};
-use crate::model::mount::What;
-use crate::model::namespaces::{Joined, flag, name_of};
+use crate::model::mount::{Mount, What};
+use crate::model::namespaces::{Joined, MAX_CLOCK, TimeOffset, flag, name_of};
+use crate::model::net_device::NetDevice;
 use crate::model::plan::Plan;
 use crate::model::process::Process;
 use crate::plan::notify;
-use crate::sys::{fs as files, mem, ns};
+use crate::sys::netlink::Netlink;
+use crate::sys::{clock as clocks, fs as files, mem, ns};
 
 /// Looks at everything; the namespace files, which are opened on the way, and what was found.
 pub fn check(plan: &Plan, process: &Process) -> (Vec<OwnedFd>, Findings) {
@@ -44,6 +47,9 @@ pub fn check(plan: &Plan, process: &Process) -> (Vec<OwnedFd>, Findings) {
             findings.refuse_value(&Field::of("root.path"), root, reason);
         }
     }
+    if process.terminal {
+        terminal(plan, &mut findings);
+    }
     for mount in &plan.mounts {
         if let What::Bind { source, .. } = &mount.what {
             let path = Path::new(OsStr::from_bytes(source.to_bytes()));
@@ -61,6 +67,8 @@ pub fn check(plan: &Plan, process: &Process) -> (Vec<OwnedFd>, Findings) {
     if plan.nodes == Nodes::OfHost {
         plan.devices.iter().for_each(|device| bound_as_it_is(device, &mut findings));
     }
+    network_devices(&plan.net_devices, &mut findings);
+    plan.namespaces.time_offsets.iter().for_each(|offset| clock(offset, &mut findings));
     findings.violations.extend(hooks::check_files(&plan.hooks));
     if let Some(path) = plan.seccomp.as_ref().and_then(|filter| filter.listener_path.as_ref()) {
         agent(path, &mut findings);
@@ -69,6 +77,56 @@ pub fn check(plan: &Plan, process: &Process) -> (Vec<OwnedFd>, Findings) {
     let namespaces = plan.namespaces.joined.iter();
     let files = namespaces.filter_map(|joined| open_namespace(joined, &mut findings)).collect();
     (files, findings)
+}
+
+/// A terminal is always one of the container's own devpts. Links are not followed to it, so that
+/// only a mount of one, a bind over /dev/pts, or the root itself can have brought it there.
+fn terminal(plan: &Plan, findings: &mut Findings) {
+    let brings = |mount: &Rc<Mount>| match &mount.what {
+        What::FileSystem(made) => made.fstype.as_c_str() == c"devpts",
+        What::Bind { .. } => {
+            Path::new("dev/pts").starts_with(mount.shown_target().trim_matches('/'))
+        }
+        What::Link(_) | What::Remount { .. } => false,
+    };
+    if !plan.namespaces.is_new(flag::MOUNT) || plan.mounts.iter().any(brings) {
+        return;
+    }
+    // The root may be one in which everything is mounted already.
+    let there = CString::new(plan.rootfs.path.join("dev/pts").as_os_str().as_bytes())
+        .map_err(|_| Errno::EINVAL)
+        .and_then(|path| files::openat(libc::AT_FDCWD, &path, libc::O_PATH, 0).map(mem::own));
+    let magic = there.and_then(|there| files::fs_magic(there.as_raw_fd()));
+    if magic != Ok(files::magic::DEVPTS) {
+        let reason = "needs a devpts at /dev/pts, which mounts does not have; without a terminal, \
+                      set it to false";
+        findings.refuse(&Field::of("process.terminal"), reason);
+    }
+}
+
+/// They are moved when the container's namespace is there, and looked for before anything is.
+fn network_devices(devices: &[NetDevice], findings: &mut Findings) {
+    // What speaks against netlink itself is said when they are moved.
+    let Some(Ok(mut netlink)) = devices.first().map(|_| Netlink::open()) else { return };
+    for device in devices {
+        if let Err(errno) = netlink.link(&device.name) {
+            let reason = format!("the host's network namespace: {}", errno_text(errno));
+            findings.refuse_value(&device.field, &device.name, reason);
+        }
+    }
+}
+
+/// A clock of the container shows neither less than nothing nor more than the kernel allows
+/// (time_namespaces(7)).
+fn clock(offset: &TimeOffset, findings: &mut Findings) {
+    let Ok(now) = clocks::now(offset.clock) else { return };
+    let least = -now.tv_sec;
+    if !(least..=MAX_CLOCK - now.tv_sec).contains(&offset.secs) {
+        let (most, hosts) = (MAX_CLOCK - now.tv_sec, now.tv_sec);
+        let reason =
+            format!("must be from {least} to {most}, since the host's clock is at {hosts} s");
+        findings.refuse_value(&offset.field.key("secs"), offset.secs, reason);
+    }
 }
 
 /// A node that can only be bound has the mode and owner that it has.

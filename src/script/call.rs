@@ -38,6 +38,7 @@ calls! {
     FsPick => "fspick: nothing is mounted there",
     FsReconfigure => "fsconfig: change the file system",
     Gate => "wait for start",
+    HostDiffers => "the host has another device there, and only root of the machine can make one",
     Keyctl => "keyctl",
     Label => "set the SELinux label",
     Listener => "nobody took the seccomp listener",

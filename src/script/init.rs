@@ -165,9 +165,11 @@ fn namespaces(steps: &mut Steps, plan: &Plan, setup: &InitSetup) {
         steps.at(Op::Unshare(flag::TIME), "linux.namespaces");
         if !namespaces.time_offsets.is_empty() {
             steps.push(Op::Dumpable(true));
-            let path = c"self/timens_offsets".to_owned();
-            let value = namespaces.time_offsets.clone();
-            steps.at(Op::WriteProc { path, value }, "linux.timeOffsets");
+            for offset in &namespaces.time_offsets {
+                let path = c"self/timens_offsets".to_owned();
+                let value = offset.line.clone().into_bytes();
+                steps.for_field(Op::WriteProc { path, value }, &offset.field);
+            }
         }
     }
     steps.push(Op::Dumpable(false));

@@ -10,6 +10,7 @@ use oci_spec::runtime::Capability;
 use super::nearest;
 use super::tree::{Json, Object};
 use crate::diag::field::{Field, Violation};
+use crate::model::ranges::{self, MAX_CPUS};
 
 /// Sections for other platforms.
 const OTHERS: &[&str] = &["freebsd", "solaris", "vm", "windows", "zos"];
@@ -105,6 +106,18 @@ fn pids(resources: &mut Json<'_>, field: &Field, found: &mut Found) {
     resources.remove("pids");
 }
 
+/// Drops `pids` without a member spelled exactly `limit`, whatever else it has: so it was read
+/// before that was refused.
+pub fn drop_pids_without_limit(root: &mut Json<'_>) {
+    let linux = root.object_mut().and_then(|root| root.get_mut("linux")?.object_mut());
+    let Some(resources) = linux.and_then(|linux| linux.get_mut("resources")?.object_mut()) else {
+        return;
+    };
+    if resources.get("pids").is_some_and(|pids| pids.get("limit").is_none()) {
+        resources.remove("pids");
+    }
+}
+
 /// Prepares the resources for `rt update`, where case does not count, and a key that is not known
 /// is refused by the reader.
 pub fn resources(json: &mut Json<'_>) {
@@ -131,7 +144,13 @@ pub fn process(json: &mut Json<'_>, field: &Field, found: &mut Found) {
     // "If omitted or empty": oci-spec takes no empty list.
     if let Some(cpus) = members.get_mut("execCPUAffinity").and_then(Json::object_mut) {
         for key in ["initial", "final"] {
-            if matches!(cpus.get(key), Some(Json::String(list)) if list.is_empty()) {
+            let Some(Json::String(list)) = cpus.get(key) else { continue };
+            if list.is_empty() {
+                cpus.remove(key);
+            } else if let Err(reason) = ranges::mask(list, MAX_CPUS) {
+                // oci-spec would not say which of the two.
+                let field = field.key("execCPUAffinity").key(key);
+                found.violations.push(Violation::value(field, list, reason));
                 cpus.remove(key);
             }
         }

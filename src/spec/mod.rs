@@ -20,6 +20,7 @@ mod tests;
 mod tree;
 mod typed;
 mod version;
+mod wrong;
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -105,6 +106,18 @@ pub fn decode(bytes: &[u8]) -> Result<(Spec, Vec<String>)> {
         Ok(spec) => Ok((spec, notices)),
         Err(violations) => Err(Error::invalid(&violations).with_notices(&notices)),
     }
+}
+
+/// Decodes the configuration that `create` has kept of a container. It was accepted then, perhaps by
+/// an older `rt` that ignored what is refused today, and is read as that one has read it: nobody is
+/// helped by a container that can neither be entered nor updated.
+pub fn decode_kept(bytes: &[u8]) -> Result<Spec> {
+    let mut json = tree::parse_any_number(bytes).map_err(|text| invalid(CONFIG, text))?;
+    check_version(&json).map_err(|violation| Error::invalid(&[violation]))?;
+    lenient::spec(&mut json, &mut Found::default());
+    lenient::drop_pids_without_limit(&mut json);
+    resources::of_spec(&mut json);
+    typed::read_kept(&json).map_err(|violation| Error::invalid(&[violation]))
 }
 
 /// Adds the words by which callers know these errors of runc.

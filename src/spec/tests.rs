@@ -43,7 +43,7 @@ fn documents_that_are_no_configuration() {
 fn a_type_error_has_path_value_and_reason() {
     let user =
         |id: &str| format!(",\"process\":{{\"cwd\":\"/\",\"user\":{{\"uid\":{id},\"gid\":0}}}}");
-    let range = "must be an integer from 0 to 4294967295";
+    let range = "must be an integer from 0 to 4294967294";
     for (members, text) in [
         (user("-1"), format!("process.user.uid -1: {range}")),
         (user("1.5"), format!("process.user.uid 1.5: {range}, not this number")),

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -142,11 +143,24 @@ impl fmt::Display for Json<'_> {
     }
 }
 
+/// More values than any configuration has: 65,536 groups, the most that the kernel takes, are half
+/// of it. Each takes many times the two bytes that it may have in the document.
+const MOST_VALUES: usize = 1 << 17;
+
 /// So many members are compared one by one.
 const FEW: usize = 24;
 
 /// Reads one document; the error says what is wrong, and on which line.
 pub fn parse(bytes: &[u8]) -> Result<Json<'_>, String> {
+    parse_at_most(bytes, MOST_VALUES)
+}
+
+/// The same of one that was read before there was a limit.
+pub fn parse_any_number(bytes: &[u8]) -> Result<Json<'_>, String> {
+    parse_at_most(bytes, usize::MAX)
+}
+
+fn parse_at_most(bytes: &[u8], values: usize) -> Result<Json<'_>, String> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err("begins with a byte order mark".to_owned());
     }
@@ -157,7 +171,8 @@ pub fn parse(bytes: &[u8]) -> Result<Json<'_>, String> {
     })?;
     // serde_json ends the recursion at 128 levels, below keys that nobody knows as well.
     let mut reader = serde_json::Deserializer::from_str(text);
-    let tree = Node(At::Root).deserialize(&mut reader).and_then(|tree| {
+    let left = Cell::new(values);
+    let tree = Node { at: At::Root, left: &left }.deserialize(&mut reader).and_then(|tree| {
         reader.end()?;
         Ok(tree)
     });
@@ -189,12 +204,20 @@ fn explain(text: &str, error: &serde_json::Error) -> String {
 }
 
 /// Reads the value at a place.
-struct Node<'p>(At<'p>);
+struct Node<'p> {
+    at: At<'p>,
+    /// How many more values the document may have.
+    left: &'p Cell<usize>,
+}
 
 impl<'de> DeserializeSeed<'de> for Node<'_> {
     type Value = Json<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Json<'de>, D::Error> {
+        match self.left.get().checked_sub(1) {
+            Some(left) => self.left.set(left),
+            None => return Err(D::Error::custom(format!("more than {MOST_VALUES} values"))),
+        }
         reader.deserialize_any(self)
     }
 }
@@ -227,21 +250,20 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<Json<'de>, E> {
-        without_nul(text, &self.0)?;
+        without_nul(text, &self.at)?;
         Ok(Json::String(Cow::Borrowed(text)))
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Json<'de>, E> {
-        without_nul(text, &self.0)?;
+        without_nul(text, &self.at)?;
         Ok(Json::String(Cow::Owned(text.to_owned())))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Json<'de>, A::Error> {
         let mut elements = Vec::new();
-        while let Some(element) =
-            array.next_element_seed(Node(At::Index(&self.0, elements.len())))?
-        {
-            elements.push(element);
+        let element = |index| Node { at: At::Index(&self.at, index), left: self.left };
+        while let Some(value) = array.next_element_seed(element(elements.len()))? {
+            elements.push(value);
         }
         Ok(Json::Array(elements))
     }
@@ -249,8 +271,8 @@ impl<'de> Visitor<'de> for Node<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Json<'de>, A::Error> {
         let mut members = Object::default();
         let mut seen = BTreeSet::new();
-        while let Some(key) = object.next_key_seed(Key(&self.0))? {
-            let at = At::Key(&self.0, &key);
+        while let Some(key) = object.next_key_seed(Key(&self.at))? {
+            let at = At::Key(&self.at, &key);
             // A long list is not searched for each of its members.
             let twice = match members.0.len() {
                 0..FEW => members.get(&key).is_some(),
@@ -264,7 +286,7 @@ impl<'de> Visitor<'de> for Node<'_> {
             if twice {
                 return Err(A::Error::custom(format!("{}: given twice,", at.field())));
             }
-            let value = object.next_value_seed(Node(at))?;
+            let value = object.next_value_seed(Node { at, left: self.left })?;
             members.0.push((key, value));
         }
         Ok(Json::Object(members))
@@ -372,6 +394,17 @@ mod tests {
                 assert!(refused(text.as_bytes()).starts_with(&format!("k{again}: given twice,")));
             }
         }
+    }
+
+    #[test]
+    fn the_number_of_values_is_bounded() {
+        // The list itself is one of them.
+        for (count, good) in [(MOST_VALUES - 1, true), (MOST_VALUES, false)] {
+            let text = format!("[{}0]", "0,".repeat(count - 1));
+            assert_eq!(parse(text.as_bytes()).is_ok(), good, "{count}");
+        }
+        let lists = format!("[{}[]]", "[[1,{}]],".repeat(MOST_VALUES / 4));
+        assert!(refused(lists.as_bytes()).starts_with("more than 131072 values at line 1 column"));
     }
 
     #[test]

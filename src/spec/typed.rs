@@ -6,8 +6,6 @@
 
 #![forbid(unsafe_code)]
 
-mod decode_error;
-
 use std::cell::RefCell;
 
 use serde::Deserialize;
@@ -18,10 +16,10 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use self::decode_error::{Wrong, kind};
 use super::lenient::spelled;
 use super::nearest;
 use super::tree::{At, Json, Object};
+use super::wrong::{Wrong, kind};
 use crate::diag::field::Violation;
 
 /// What becomes of a key of an object that has no such member.
@@ -32,6 +30,8 @@ enum Unknown<'p> {
     Ignored(&'p RefCell<Vec<String>>),
     /// It is an error. Case does not count, as it does not for Go.
     Refused,
+    /// It is ignored, and was told of, or not, when the container was created.
+    Kept,
 }
 
 /// Reads a `T` from `json`. Keys that are nearly known ones become notices.
@@ -48,6 +48,12 @@ pub fn read<'de, T: Deserialize<'de>>(
 /// Reads a `T` that has no member beside those that we know.
 pub fn read_whole<'de, T: Deserialize<'de>>(json: &'de Json<'de>) -> Result<T, Violation> {
     let read = T::deserialize(Typed { json, at: At::Root, unknown: Unknown::Refused });
+    read.map_err(Wrong::into_violation)
+}
+
+/// Reads a `T` from what was read before.
+pub fn read_kept<'de, T: Deserialize<'de>>(json: &'de Json<'de>) -> Result<T, Violation> {
+    let read = T::deserialize(Typed { json, at: At::Root, unknown: Unknown::Kept });
     read.map_err(Wrong::into_violation)
 }
 
@@ -84,7 +90,7 @@ struct Typed<'de, 'p> {
 
 impl<'de> Typed<'de, '_> {
     fn place<T>(&self, answer: Result<T, Wrong>) -> Result<T, Wrong> {
-        answer.map_err(|wrong| wrong.of(self))
+        answer.map_err(|wrong| wrong.of(&self.at, self.json))
     }
 
     /// `fields` are the members that a struct has; a map has any.
@@ -105,6 +111,7 @@ impl<'de> Typed<'de, '_> {
         let Json::Object(members) = self.json else { return Ok(()) };
         let mut unknown = members.iter().map(|(key, _)| key).filter(|key| !fields.contains(key));
         match self.unknown {
+            Unknown::Kept => Ok(()),
             Unknown::Refused => {
                 let refused = |key: &&str| nearest::same_but_for_case(key, fields).is_none();
                 let Some(key) = unknown.find(refused) else { return Ok(()) };
@@ -323,5 +330,3 @@ impl<'de> VariantAccess<'de> for Variant<'de> {
         Err(Wrong::because("must not be a string"))
     }
 }
-
-const MISSING: &str = "is required and missing";

@@ -63,7 +63,7 @@ impl Why {
 
 /// The OOM killer kills by SIGKILL. When nobody knows the signal, and it has killed in this
 /// cgroup, it is taken for the reason.
-fn decide(ending: Option<Ending>, oom_kills: Option<u64>) -> Option<Why> {
+pub(super) fn decide(ending: Option<Ending>, oom_kills: Option<u64>) -> Option<Why> {
     let none = Ending { code: None, signal: None };
     let reason = match (ending, oom_kills) {
         (None | Some(Ending { signal: Some(libc::SIGKILL), .. }), Some(_)) => "oom",

@@ -110,8 +110,11 @@ fn find_name(passwd: &str, uid: u32) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::exit::decide;
     use super::*;
-    use crate::state::Id;
+    use crate::state::{Ending, Id};
+    use crate::sys::pidfd::Exit;
+    use crate::tests as documented;
 
     #[test]
     fn the_shape_is_runcs() {
@@ -140,6 +143,23 @@ mod tests {
   "owner": "root"
 }"#;
         assert_eq!(serde_json::to_string_pretty(&state).expect("JSON"), text);
+    }
+
+    #[test]
+    fn it_is_documented() {
+        let id = Id::parse("web1").expect("id");
+        let mut record = Record::intent(&id, "1.3.0", "/b".into(), "/b/r".into()).expect("intent");
+        record.annotations.insert("k.x".into(), "v".into());
+        let full = |ending: Ending| {
+            let mut state = OciState::full(&record, Status::Stopped, 0);
+            state.exit = decide(Some(ending), Some(1));
+            let text = || BTreeMap::from([("memory.max".to_owned(), "max".to_owned())]);
+            let (values, effective) = (text(), text());
+            state.resources = Some(Limits { cgroup: "/x".to_owned(), values, effective });
+            state
+        };
+        let (code, signal) = (Exit::Code(1).into(), Exit::Signal(9).into());
+        documented::check("state", &[&full(code), &full(signal)]);
     }
 
     #[test]

@@ -2,13 +2,18 @@
 //! nothing left, without any `delete`, and never a hang.
 
 use crate::support::cmd::{Cmd, slow};
-use crate::support::{Case, ID, Need, sys};
+use crate::support::{Bundle, Case, ID, Need, sys};
 use crate::tests;
+use serde_json::json;
 use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
 
 tests! {
     failing_call_in_run_leaves_nothing: needs(Need::Tool("strace")).rt_only(),
     failing_call_in_create_leaves_nothing_or_a_container: needs(Need::Tool("strace")).rt_only(),
+    a_failed_create_leaves_nothing_in_the_root: rt_only().needs(Need::UserNamespace),
+    a_failed_create_leaves_the_mount_points_of_others: rt_only(),
     few_descriptors_are_an_error_or_enough: rt_only(),
     full_state_directory_leaves_nothing: rt_only(),
     read_only_state_directory_is_an_error,
@@ -114,6 +119,91 @@ fn failing_call_in_create_leaves_nothing_or_a_container(c: &Case) {
         let _ = fs::remove_file(&pid_file);
     }
     assert!(wrong.is_empty(), "{} faults:\n{}", wrong.len(), wrong.join("\n"));
+    c.nothing_left();
+}
+
+/// Every name below a directory, with its type and its inode number.
+fn tree(dir: &Path) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut rest = vec![dir.to_path_buf()];
+    while let Some(next) = rest.pop() {
+        for entry in fs::read_dir(next).expect("read a directory").flatten() {
+            let (path, kind) = (entry.path(), entry.file_type().expect("a type"));
+            let inode = entry.metadata().expect("metadata").ino();
+            all.push(format!("{} {kind:?} {inode}", path.display()));
+            rest.extend(kind.is_dir().then_some(path));
+        }
+    }
+    all.sort();
+    all
+}
+
+/// Mount points behind a link, for a file, several levels deep; nodes, links and a working directory
+/// in the root itself.
+fn makes_much_in_the_root(c: &Case, b: &mut Bundle) {
+    symlink("made/by/link", b.rootfs("link")).unwrap();
+    let file = c.path_str("file");
+    fs::write(&file, "").unwrap();
+    b.unmount("/dev").unmount("/dev/pts").unmount("/dev/shm").unmount("/dev/mqueue");
+    b.mount("/link/x", "tmpfs", "tmpfs", &[]);
+    b.mount("/new/a/b", "tmpfs", "tmpfs", &[]);
+    b.mount("/new/a/file", "none", &file, &["bind"]);
+    b.set("/process/cwd", json!("/work/here"));
+    b.set("/root/readonly", json!(true));
+    let fifo = json!({"path": "/devices/fifo", "type": "p"});
+    b.push("/linux/devices", fifo);
+}
+
+fn a_failed_create_leaves_nothing_in_the_root(c: &Case) {
+    let mut b = c.bundle();
+    makes_much_in_the_root(c, &mut b);
+    let mut of_user = c.named_bundle("of-user");
+    makes_much_in_the_root(c, &mut of_user);
+    if !c.rootless {
+        of_user.user_namespace();
+    }
+    for b in [&mut b, &mut of_user] {
+        let before = tree(&b.rootfs("/"));
+        c.run(b.args(&["/no/such/program"])).exits(1);
+        assert_eq!(tree(&b.rootfs("/")), before, "no program");
+        let hook = json!([{"path": "/bin/false"}]);
+        c.run(b.args(&["/bin/true"]).set("/hooks/createRuntime", hook)).exits(1);
+        assert_eq!(tree(&b.rootfs("/")), before, "a failing hook");
+        c.run(b.remove("/hooks").clone().set("/process/rlimits/0/type", json!("x"))).exits(1);
+        assert_eq!(tree(&b.rootfs("/")), before, "a bad configuration");
+    }
+    // proc is never mounted behind a link, and what came before it goes again.
+    fs::create_dir(b.rootfs("plain")).unwrap();
+    symlink("plain", b.rootfs("bent")).unwrap();
+    b.mount("/bent/proc", "proc", "proc", &[]);
+    let before = tree(&b.rootfs("/"));
+    let out = c.run(&b).exits(1);
+    assert!(out.err().contains("without a link on the way"), "{}", out.err());
+    assert_eq!(tree(&b.rootfs("/")), before, "a link on the way to proc");
+    // A terminal that cannot be is refused before anything is made.
+    b.config["mounts"].as_array_mut().unwrap().pop();
+    let out = c.rt(&["run", "-b", &b.set("/process/terminal", json!(true)).save(), ID]).exits(1);
+    let why = "process.terminal: needs a devpts at /dev/pts, which mounts does not have";
+    assert!(out.err().contains(why), "{}", out.err());
+    assert_eq!(tree(&b.rootfs("/")), before, "no devpts");
+    c.nothing_left();
+}
+
+/// What is mounted on a directory goes with the directory.
+fn a_failed_create_leaves_the_mount_points_of_others(c: &Case) {
+    let mut b = c.bundle();
+    b.mount("/shared", "tmpfs", "tmpfs", &[]);
+    // Made while the first one waits for its hook, in the same root.
+    let mut other = c.named_bundle("other");
+    other.config["mounts"] = b.config["mounts"].clone();
+    other.args(&["/probe", "sleep"]).set("/root/path", json!(b.rootfs("/")));
+    other.set("/linux/cgroupsPath", json!(c.cgroups_path("other")));
+    let (rt, state) = (c.runtime.display(), c.state.display());
+    let line = format!("{rt} --root {state} run -d -b {} other", other.save());
+    let hooks = json!([{"path": "/bin/sh", "args": ["sh", "-c", line]}, {"path": "/bin/false"}]);
+    c.run(b.set("/hooks/createRuntime", hooks)).exits(1);
+    c.rt(&["exec", "other", "/bin/grep", " /shared ", "/proc/self/mounts"]).ok();
+    c.rt(&["delete", "--force", "other"]).ok();
     c.nothing_left();
 }
 

@@ -1,13 +1,16 @@
-//! State that a later version has written: refused, and never taken apart.
+//! State that a later version has written: refused, and never taken apart. And what an older one has
+//! accepted: still within reach.
 
 use crate::support::{Case, ID};
 use crate::tests;
+use serde_json::json;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 
 tests! {
     a_container_of_a_later_version_is_left_alone: anyone().rt_only(),
     a_list_has_the_others: anyone().rt_only(),
+    a_kept_configuration_is_not_refused_afterwards: rt_only(),
 }
 
 /// In a form that this version does not know, but for its version.
@@ -65,4 +68,34 @@ fn a_list_has_the_others(c: &Case) {
     assert_eq!((listed.as_array().unwrap().len(), &listed[0]["id"]), (1, &ID.into()));
     fs::remove_dir_all(later).unwrap();
     c.down();
+}
+
+/// An older `rt` has ignored what is refused today: its containers stay within reach.
+fn a_kept_configuration_is_not_refused_afterwards(c: &Case) {
+    let mut b = c.bundle();
+    let hook = json!([{"path": "/bin/true"}]);
+    b.args(&["/probe", "sleep"]).set("/hooks/poststop", hook);
+    c.up(&b);
+    let kept = c.state.join(ID).join("config.json");
+    b.set("/process/NoNewPrivileges", json!(true)).set("/linux/Seccomp", json!({}));
+    b.set("/root/readOnly", json!(true)).set("/mounts/0/Options", json!([]));
+    b.set("/linux/resources/pids", json!({"Limit": 5}));
+    b.set("/process/user", json!({"username": "nobody", "Uid": 3}));
+    b.set("/linux/intelRdt", json!({"enableCmt": true}));
+    b.set("/zeros", json!(vec![0; 200_000]));
+    let text = serde_json::to_vec(&b.config).unwrap();
+    fs::write(&kept, text).unwrap();
+    // As a new one it is refused.
+    c.rt(&["create", "-b", &b.save(), "new"]).fails("more than 131072 values");
+    b.remove("/zeros");
+    c.rt(&["create", "-b", &b.save(), "new"]).fails("linux.Seccomp: must be spelled seccomp");
+    c.exec(&["/bin/true"]).ok();
+    if !c.rootless {
+        // Nothing to change, for which the old limits are read.
+        c.rt(&["update", ID]).ok();
+    }
+    c.rt(&["kill", ID, "KILL"]).ok();
+    c.wait_for_status("stopped");
+    c.rt(&["delete", ID]).ok();
+    c.nothing_left();
 }

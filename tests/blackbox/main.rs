@@ -34,6 +34,7 @@ mod cli;
 mod confined;
 mod debian;
 mod delegation;
+mod documented;
 mod elsewhere;
 mod engines;
 mod events;
@@ -101,6 +102,7 @@ fn all() -> Vec<support::Test> {
         later_version::tests(),
         cli::tests(),
         messages::tests(),
+        documented::tests(),
         engines::tests(),
         examples::tests(),
         process::tests(),

@@ -21,6 +21,8 @@ tests! {
     what_was_typed_at_exec_is_not_blamed_on_the_configuration: rt_only(),
     a_process_file_is_named: rt_only(),
     verbs_and_flags_of_other_tools_get_a_hint: rt_only(),
+    something_else_at_a_device_says_what: rt_only().needs(Need::Capability("CAP_MKNOD", 27)),
+    a_cgroup_that_cannot_be_is_named_with_its_field: rt_only().needs(Need::Capability("CAP_SYS_ADMIN", 21)),
     two_dashes_before_the_command_are_dropped: except_runc("looks for a program of that name"),
     states_say_where_they_are_and_what_to_do: rt_only(),
     a_broken_state_is_listed_as_a_warning: rt_only(),
@@ -302,8 +304,37 @@ fn verbs_and_flags_of_other_tools_get_a_hint(c: &Case) {
     // Engines ask like this whether it is supported.
     c.bare_cmd(&["checkpoint", "--help"]).run().fails("checkpoint is not supported");
     let long = "x".repeat(300);
-    let out = c.rt(&["start", &long]).fails("invalid container ID format");
-    assert!(out.err().len() < 400, "{}", out.err());
+    let out = c.rt(&["start", &long]).fails("rt: start: invalid container ID format: \"xxx");
+    assert!(out.err().len() < 300, "{}", out.err());
+}
+
+/// Found only when it is to be made: which name, and what is there.
+fn something_else_at_a_device_says_what(c: &Case) {
+    let mut b = c.bundle();
+    b.unmount("/dev").unmount("/dev/pts").unmount("/dev/shm").unmount("/dev/mqueue");
+    let null = b.rootfs("dev/null");
+    let _ = fs::create_dir(b.rootfs("dev"));
+    for kind in ["a directory", "a regular file", "a link", "the character device 1:5"] {
+        match kind {
+            "a directory" => fs::create_dir(&null).unwrap(),
+            "a regular file" => fs::write(&null, "").unwrap(),
+            "a link" => symlink("zero", &null).unwrap(),
+            _ => sys::mknod(&null, libc::S_IFCHR | 0o666, libc::makedev(1, 5)),
+        }
+        c.create(&b).fails(&format!(
+            "make devices in /dev: something else is already there: file exists (EEXIST): \
+             /dev/null is {kind}"
+        ));
+        let _ = fs::remove_dir(&null).or_else(|_| fs::remove_file(&null));
+    }
+    c.nothing_left();
+}
+
+fn a_cgroup_that_cannot_be_is_named_with_its_field(c: &Case) {
+    let mut b = c.bundle();
+    b.set("/linux/cgroupsPath", json!("/cgroup.procs"));
+    c.create(&b).fails("(at linux.cgroupsPath in config.json)");
+    c.nothing_left();
 }
 
 fn two_dashes_before_the_command_are_dropped(c: &Case) {

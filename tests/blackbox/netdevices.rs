@@ -119,9 +119,15 @@ fn device_is_there_before_the_hooks(c: &Case) {
 }
 
 fn missing_device_fails(c: &Case) {
-    let b = host(c, json!({"nosuch0": {}}));
-    c.create(&b).fails("linux.netDevices.nosuch0");
+    let mut b = host(c, json!({"nosuch0": {}, "v0": {}, "nosuch1": {}}));
+    // With everything else that is wrong, and before anything is made.
+    let out = c.create(b.set("/root/path", json!("nosuch")));
+    for field in ["linux.netDevices.nosuch0", "linux.netDevices.nosuch1", "root.path"] {
+        assert!(out.err().contains(field), "{field}: {}", out.err());
+    }
+    out.fails("\"nosuch1\": the host's network namespace: no such device (ENODEV)");
     c.nothing_left();
+    v0_is_as_it_was();
 }
 
 fn name_that_is_taken_fails(c: &Case) {
@@ -138,9 +144,9 @@ fn device_that_cannot_move_fails(c: &Case) {
 }
 
 fn failed_create_gives_devices_back(c: &Case) {
-    // x is missing: v0 is moved before that is found.
-    let mut b = host(c, json!({"v0": {"name": "eth0"}, "x": {}}));
-    c.create(&b).fails("linux.netDevices.x");
+    // The name is taken in there: v0 is moved before that is found.
+    let mut b = host(c, json!({"v0": {"name": "eth0"}, "v1": {"name": "lo"}}));
+    c.create(&b).fails("linux.netDevices.v1");
     v0_is_as_it_was();
     b.set("/linux/netDevices", json!({"v0": {"name": "eth0"}}));
     b.mount("/mnt", "tmpfs", "tmpfs", &["nosuch=1"]);

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::{Birth, Cradle};
 use crate::diag::field::Field;
-use crate::error::{Error, errno_text};
+use crate::error::{Error, Kind, errno_text};
 use crate::host::mounts;
 use crate::model::namespaces::flag;
 use crate::plan::options;
@@ -53,21 +53,24 @@ impl Birth {
     /// The child is gone without a word: the shared page still says where it was.
     pub(super) fn death(&self) -> Error {
         let index = self.step();
-        let how = match pidfd::wait(self.pidfd.as_fd(), false) {
-            Ok(Some(Exit::Signal(signal))) => format!("was killed by signal {signal}"),
-            Ok(Some(Exit::Code(code))) => format!("exited with code {code}"),
-            _ => "is gone".to_owned(),
+        let (kind, how) = match pidfd::wait(self.pidfd.as_fd(), false) {
+            Ok(Some(Exit::Signal(signal))) => {
+                (Kind::Killed, format!("was killed by signal {signal}"))
+            }
+            Ok(Some(Exit::Code(code))) => (Kind::Failed, format!("exited with code {code}")),
+            _ => (Kind::Failed, "is gone".to_owned()),
         };
         let step = self.script.describe(index);
         // runc's words, for the first process.
         let who = if self.script.joins { "the process" } else { "container init" };
         Error::new(format!("{step}: {who} {how} during this step"))
+            .kind(kind)
             .step(self.script.name(index))
             .field(&self.script.field(index, Call::None, usize::MAX))
     }
 
     /// Where in the script it is, or was in the end.
-    fn step(&self) -> usize {
+    pub(super) fn step(&self) -> usize {
         self.page.step.load(Ordering::Relaxed) as usize
     }
 

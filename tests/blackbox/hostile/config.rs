@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 tests! {
+    a_large_document_takes_little_memory,
     file_that_is_no_object,
     file_that_is_no_file,
     text_that_is_not_strict_json,
@@ -276,6 +277,33 @@ fn thousands_of_mounts(c: &Case) {
         }
         c.rt(&["run", "-b", &b.save(), ID]).ok()
     });
+}
+
+/// Of a document of the largest size, whatever it is filled with, and of the most values.
+fn a_large_document_takes_little_memory(c: &Case) {
+    const SIZE: usize = (8 << 20) - 10_000;
+    let b = c.bundle();
+    let text = b.config.to_string();
+    for (unit, count) in [("0", SIZE / 2), ("{}", SIZE / 3), ("\"x\"", SIZE / 4), ("0", 100_000)] {
+        let list = vec![unit; count].join(",");
+        let spaces = " ".repeat(SIZE - list.len());
+        for (at, with) in [
+            ("{", format!("{{\"unknown\":[{list}],{spaces}")),
+            ("\"linux\":{", format!("\"linux\":{{\"maskedPaths\":[{list}],{spaces}")),
+        ] {
+            let text = text.replacen("\"maskedPaths\":", "\"others\":", 1).replacen(at, &with, 1);
+            b.raw(text.as_bytes());
+            let out = c.create(&b);
+            // The document itself is some 8,000 kB of it.
+            assert!(
+                out.peak_kb < 48_000,
+                "{} kB for {count} of {unit}: {:.200}",
+                out.peak_kb,
+                out.err()
+            );
+            c.down();
+        }
+    }
 }
 
 fn mounts_without_a_mount_namespace(c: &Case) {

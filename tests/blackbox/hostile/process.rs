@@ -6,6 +6,8 @@ use crate::tests;
 use serde_json::{Value, json};
 
 tests! {
+    paths_that_no_system_call_takes,
+    numbers_out_of_range_have_their_own_bounds,
     ids_as_numbers,
     ids_as_other_things,
     arguments,
@@ -320,6 +322,59 @@ fn hook_values(c: &Case) {
                 "/hooks/createRuntime",
                 hook(json!({"path": "/bin/true", "env": ["NOEQUALS"]})),
                 Refuse("hooks.createRuntime[0].env[0]", ""),
+            ),
+        ],
+    );
+}
+
+/// Said with the field before anything is made, and not by the kernel.
+fn paths_that_no_system_call_takes(c: &Case) {
+    let name = json!(format!("/a/{}", "x".repeat(5000)));
+    let path = json!("/directory".repeat(500));
+    let row = |at: &'static str, place, value: &Value, reason| {
+        (45, at, value.clone(), Refuse(place, reason))
+    };
+    let mut all = Vec::new();
+    for (at, place) in [
+        ("/process/cwd", "process.cwd "),
+        ("/process/args/0", "process.args[0] "),
+        ("/root/path", "root.path "),
+        ("/mounts/0/destination", "mounts[0].destination "),
+        ("/linux/maskedPaths/0", "linux.maskedPaths[0] "),
+    ] {
+        all.push(row(at, place, &name, "has a name of 5000 bytes: the longest has 255"));
+        all.push(row(at, place, &path, "has 5000 bytes: the longest path has 4095"));
+    }
+    rows(c, |_| (), all);
+}
+
+fn numbers_out_of_range_have_their_own_bounds(c: &Case) {
+    let umask = "must be from 0 to 511 (octal 0777)";
+    let typed = "must be an integer from 0 to 511 (octal 0777)";
+    rows(
+        c,
+        |_| (),
+        vec![
+            (46, "/process/user/umask", json!(512), Refuse("process.user.umask 512", umask)),
+            (46, "/process/user/umask", json!(-1), Refuse("process.user.umask -1", typed)),
+            (46, "/process/user/umask", json!(1_u64 << 40), Refuse("process.user.umask", typed)),
+            (
+                46,
+                "/process/oomScoreAdj",
+                json!(1_u64 << 40),
+                Refuse("process.oomScoreAdj", "must be an integer from -1000 to 1000"),
+            ),
+            (
+                46,
+                "/process/user/uid",
+                json!(1_u64 << 32),
+                Refuse("process.user.uid", "must be an integer from 0 to 4294967294"),
+            ),
+            (
+                46,
+                "/process/execCPUAffinity",
+                json!({"initial": "a"}),
+                Refuse("process.execCPUAffinity.initial", ""),
             ),
         ],
     );

@@ -1,13 +1,14 @@
-//! Why a value cannot be read as its type, in the words of JSON.
+//! What is wrong with a value, in words for those who have written it and know nothing of Rust.
+
+#![forbid(unsafe_code)]
 
 use std::fmt;
 
 use serde::de::{Expected, Unexpected};
 
-use super::super::lenient::spelled;
-use super::super::nearest;
-use super::super::tree::Json;
-use super::{MISSING, Typed};
+use super::lenient::spelled;
+use super::nearest;
+use super::tree::{At, Json};
 use crate::diag::field::{Field, Violation};
 use crate::spec::bytes::Bytes;
 
@@ -39,20 +40,26 @@ impl Wrong {
     /// The same as said of this value.
     #[cold]
     #[inline(never)]
-    pub(super) fn of(self, value: &Typed<'_, '_>) -> Self {
+    pub(super) fn of(self, at: &At<'_>, json: &Json<'_>) -> Self {
         match *self.0 {
             What::At(_) => self,
-            What::Missing(key) => Wrong::at(Violation::new(value.at.field().key(key), MISSING)),
+            What::Missing(key) => Wrong::at(Violation::new(at.field().key(key), MISSING)),
             What::Because(mut reason) => {
                 // Quoted, or with the unit that an option of the command line takes.
-                if let Json::String(text) = value.json
+                if let Json::String(text) = json
                     && reason.starts_with("must be an integer")
                     && let Ok(Bytes(number)) = text.parse()
                 {
                     reason = format!("must be a number, not a string: {number}");
                 }
-                let found = format_args!("{}", value.json);
-                Wrong::at(Violation::value(value.at.field(), found, reason))
+                if reason.starts_with("must be an integer from ")
+                    && let Some(bounds) = bounds(at)
+                {
+                    let found = reason.find(", not").map_or("", |at| &reason[at..]);
+                    reason = format!("must be an integer from {bounds}{found}");
+                }
+                let found = format_args!("{}", json);
+                Wrong::at(Violation::value(at.field(), found, reason))
             }
         }
     }
@@ -65,6 +72,24 @@ impl Wrong {
         }
     }
 }
+
+/// Bounds that are narrower than those of the type which the value is read into.
+fn bounds(at: &At<'_>) -> Option<&'static str> {
+    let At::Key(parent, key) = at else { return None };
+    Some(match (parent, *key) {
+        (_, "umask") => "0 to 511 (octal 0777)",
+        (_, "fileMode") => "0 to 4095 (octal 07777)",
+        (_, "oomScoreAdj") => "-1000 to 1000",
+        (_, "nice") => "-20 to 19",
+        (At::Key(_, "consoleSize"), "height" | "width") => "0 to 65535",
+        (At::Key(_, "ioPriority"), "priority") => "0 to 7",
+        (At::Key(_, "scheduler"), "priority") => "1 to 99",
+        (_, "uid" | "gid") => "0 to 4294967294",
+        _ => return None,
+    })
+}
+
+const MISSING: &str = "is required and missing";
 
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -131,7 +156,7 @@ impl serde::de::Error for Wrong {
 }
 
 /// serde's words for what it wants, for those who do not write Rust.
-pub(super) fn plain(expected: &dyn Expected) -> String {
+fn plain(expected: &dyn Expected) -> String {
     match expected.to_string().as_str() {
         "u16" => format!("an integer from 0 to {}", u16::MAX),
         "u32" => format!("an integer from 0 to {}", u32::MAX),
