@@ -28,6 +28,7 @@ pub mod mount;
 pub mod net;
 pub mod netlink;
 pub mod ns;
+pub mod numbered;
 pub mod page;
 pub mod path;
 pub mod pidfd;
