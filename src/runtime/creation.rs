@@ -188,7 +188,7 @@ impl<'a> Attempt<'a> {
             joins: joins.collect(),
             keyring: self.container.record.keyring(),
             gate: gate.map(AsRawFd::as_raw_fd),
-            keep_below: 3 + self.request.passed.count,
+            keep_below: self.request.passed.end(),
             unmount: if self.plan.no_pivot { mounts::proc_and_sysfs()? } else { Vec::new() },
             tree_namespace,
             unprivileged: host.unprivileged,

@@ -95,7 +95,7 @@ pub fn exec(request: &Request<'_>) -> Result<Joined> {
         namespaces: record.namespaces,
         setgroups: !record.deny_setgroups && !plan::annotations::keeps_groups(&record.annotations),
         keyring: record.keyring(),
-        keep_below: 3 + request.passed.count,
+        keep_below: request.passed.end(),
     };
     if let Some(mask) = &process.limits.affinity.initial {
         // The child is born with it, before its cgroup has a say.

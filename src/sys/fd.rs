@@ -11,5 +11,8 @@ pub fn own(fd: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
+/// The first descriptor after stdio (`SD_LISTEN_FDS_START` of sd_listen_fds(3)).
+pub const AFTER_STDIO: RawFd = 3;
+
 /// Descriptors from here on are out of the way of those that a caller may pass on.
 pub const HIGH: RawFd = 512;
