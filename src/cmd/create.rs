@@ -9,6 +9,7 @@ use crate::cli::args::{Bundle, Create, Global, Run};
 use crate::cli::values::Rootless;
 use crate::cli::words::CgroupManager;
 use crate::error::{Doing, Kind, Result};
+use crate::host::Host;
 use crate::host::systemd::Instance;
 use crate::model::cgroup::Manager;
 use crate::runtime::fd_socket::Socket;
@@ -93,7 +94,9 @@ fn request<'a>(
     gate: bool,
     detach: bool,
 ) -> Result<Request<'a>> {
+    let host = Host::probe()?;
     Ok(Request {
+        host,
         root,
         id: Id::parse(&args.id)?,
         bundle: bundle(&args.bundle)?,
@@ -109,7 +112,7 @@ fn request<'a>(
         cgroups: match global.cgroup_manager {
             CgroupManager::Disabled => Manager::None,
             CgroupManager::Cgroupfs if !global.systemd_cgroup => Manager::Files,
-            _ => Manager::Systemd(Instance::find()?),
+            _ => Manager::Systemd(Instance::find(&host)?),
         },
         rootless: match global.rootless {
             Rootless::Auto => None,

@@ -39,12 +39,23 @@ impl Host {
         let kernel = kernel()?;
         let in_userns = in_userns()?;
         Ok(Host {
-            unprivileged: cred::geteuid() != 0,
+            unprivileged: unprivileged(),
             in_userns,
             setgroups_denied: in_userns && setgroups_is_denied(),
             tree_namespaces: kernel >= TREE_NAMESPACES && has_tree_namespaces(),
         })
     }
+
+    /// Not root of the machine: neither are all cgroups ours, nor may we load a device program or make a
+    /// device node.
+    pub fn is_rootless(&self) -> bool {
+        self.unprivileged || self.in_userns
+    }
+}
+
+/// Whether this process is not that of a root, of the machine or of a user namespace.
+pub fn unprivileged() -> bool {
+    cred::geteuid() != 0
 }
 
 /// Whether this process is in another user namespace than the machine's first one. The maps of ids do
