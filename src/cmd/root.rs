@@ -39,7 +39,7 @@ fn hinted(global: &Global, opened: Result<StateRoot>) -> Result<StateRoot> {
         matches!(error.errno_of(), Some(Errno::EACCES | Errno::EPERM | Errno::EROFS))
     };
     opened.map_err(|error| match (&global.root, denied(&error)) {
-        (None, true) if !nix::unistd::geteuid().is_root() => error.hint(
+        (None, true) if host::unprivileged() => error.hint(
             "an ordinary user's state is in $XDG_RUNTIME_DIR/rt: set that variable to a directory \
              of yours, or give --root DIR",
         ),
@@ -53,11 +53,10 @@ pub fn path(global: &Global) -> Result<PathBuf> {
         Some(RootDir(path)) => path.clone(),
         None => {
             let foreign = || {
-                let root = nix::unistd::geteuid().is_root();
                 let user = std::env::var_os("USER");
                 // Without a /proc nothing is made, and what is there can still be looked at.
                 let in_userns = || host::in_userns().unwrap_or(false);
-                !root || (user.is_none_or(|user| user != "root") && in_userns())
+                host::unprivileged() || user.is_none_or(|user| user != "root") && in_userns()
             };
             default(std::env::var_os("XDG_RUNTIME_DIR"), foreign)
         }

@@ -92,6 +92,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn root_of_the_machine_alone_is_not_rootless() {
+        for (unprivileged, in_userns, rootless) in
+            [(false, false, false), (true, false, true), (false, true, true), (true, true, true)]
+        {
+            let rest = Host::probe().expect("the host");
+            let host = Host { unprivileged, in_userns, ..rest };
+            assert_eq!(host.is_rootless(), rootless, "{host:?}");
+        }
+    }
+
+    #[test]
     fn releases_have_all_kinds_of_tails() {
         assert_eq!(version("6.18.44-fc-v657"), Some((6, 18)));
         assert_eq!(version("5.9"), Some((5, 9)));

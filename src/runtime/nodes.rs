@@ -23,7 +23,7 @@ const CAP_MKNOD: u64 = 1 << 27;
 /// Whether the kernel lets this process make device nodes.
 pub fn may_make(host: &Host) -> bool {
     let has_capability = || cred::capget().is_ok_and(|(effective, ..)| effective & CAP_MKNOD != 0);
-    !host.in_userns && !host.unprivileged && has_capability()
+    !host.is_rootless() && has_capability()
 }
 
 /// The mount with the nodes of a container whose first process is `pid`.

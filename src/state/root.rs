@@ -14,6 +14,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::{Id, StateDir};
 use crate::error::{Doing, Error, Kind, Result};
+use crate::host;
 use crate::sys::dir;
 
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
@@ -160,7 +161,7 @@ pub(super) fn not_found(id: &Id) -> Error {
 
 /// Makes the root. The sticky bit keeps those who tidy up `$XDG_RUNTIME_DIR` away.
 fn make(path: &Path) -> Result<()> {
-    let mode = if nix::unistd::geteuid().is_root() { 0o700 } else { 0o1700 };
+    let mode = if host::unprivileged() { 0o1700 } else { 0o700 };
     let made = match path.parent() {
         Some(parent) => DirBuilder::new().recursive(true).mode(0o700).create(parent),
         None => Ok(()),

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::{Birth, Cradle};
 use crate::diag::field::Field;
 use crate::error::{Error, Kind, errno_text};
-use crate::host::mounts;
+use crate::host::{self, mounts};
 use crate::model::namespaces::flag;
 use crate::plan::options;
 use crate::script::call::Call;
@@ -16,7 +16,6 @@ use crate::script::hints::{TOO_MANY, hint};
 use crate::script::op::Op;
 use crate::spec::nearest::nearest;
 use crate::sync::Frame;
-use crate::sys::cred;
 use crate::sys::pidfd::{self, Exit};
 
 pub(super) fn clone_error(errno: Errno, cradle: &Cradle) -> Error {
@@ -36,7 +35,7 @@ pub(super) fn clone_error(errno: Errno, cradle: &Cradle) -> Error {
             "a user may put a process only from one cgroup of theirs into another: do this in a \
              service of the user's systemd, as with systemd-run --user --scope",
         ),
-        Errno::EPERM if cradle.namespaces & flag::USER == 0 && cred::geteuid() == 0 => error.hint(
+        Errno::EPERM if cradle.namespaces & flag::USER == 0 && !host::unprivileged() => error.hint(
             "rt is root without CAP_SYS_ADMIN: start it with that, or add a user namespace with id \
              mappings to config.json",
         ),
