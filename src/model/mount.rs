@@ -32,6 +32,8 @@ pub struct Mount {
     pub id_map: Option<IdMap>,
     /// What becomes of links at its ends.
     pub links: Links,
+    /// Of no entry, but the socket of the service manager (`NOTIFY_SOCKET`).
+    pub is_notify_socket: bool,
     /// `mounts[N]`.
     pub field: Field,
 }

@@ -76,9 +76,7 @@ pub fn plan(spec: &Spec, around: Around<'_>, findings: &mut Findings) -> Vec<Mou
         mounts.extend(planned);
     }
     if let Some(socket) = around.notify_socket {
-        let field = Field::of(notify::VARIABLE);
-        let planned = one(&notify::mount(socket), &field, around, &mounts, findings);
-        mounts.extend(planned);
+        mounts.push(notify::mount(socket, findings));
     }
     hand_over_sources(&mut mounts, around);
     mounts
@@ -119,6 +117,7 @@ fn one(
         source_of_parent: None,
         id_map,
         links: links(&read, findings),
+        is_notify_socket: false,
         target: c_target,
         what,
         field: field.clone(),

@@ -24,7 +24,6 @@ use crate::model::namespaces::{Joined, MAX_CLOCK, TimeOffset, flag, name_of};
 use crate::model::net_device::NetDevice;
 use crate::model::plan::Plan;
 use crate::model::process::Process;
-use crate::plan::notify;
 use crate::sys::netlink::Netlink;
 use crate::sys::{clock as clocks, fs as files, mem, ns};
 
@@ -58,7 +57,7 @@ pub fn check(plan: &Plan, process: &Process) -> (Vec<OwnedFd>, Findings) {
             // The socket of the service manager was looked at already.
             if let Err(error) = sources::look(path, mount.links)
                 && !made_later(&error)
-                && mount.field != Field::of(notify::VARIABLE)
+                && !mount.is_notify_socket
             {
                 findings.refuse_value(&mount.field.key("source"), path, text(&error));
             }
