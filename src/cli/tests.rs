@@ -225,3 +225,10 @@ fn version_and_help() {
     }
     assert!(verb!("exec box --help", Exec).command == ["--help"]);
 }
+
+#[test]
+fn verbs_that_start_again_from_a_copy_are_verbs() {
+    let names = VERBS.iter().map(|known| known.name);
+    let entering = names.filter(|name| crate::sys::entering::is_word(name.as_bytes()));
+    assert_eq!(entering.collect::<Vec<_>>(), ["create", "run", "exec"]);
+}

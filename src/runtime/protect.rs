@@ -4,7 +4,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicI32};
 
@@ -14,11 +14,7 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use crate::error::{Doing, Error, Result};
 use crate::sys::c_array::CArray;
 use crate::sys::mount::{self, MountAttr, attr};
-use crate::sys::{RawFd, auxv, clone, fd, fs, memfd, memory};
-
-/// Verbs whose process always enters a container; `start` asks for itself. sys/first.rs has them, too:
-/// it cannot use a table of pointers.
-const ENTERING: [&str; 3] = ["create", "run", "exec"];
+use crate::sys::{RawFd, auxv, clone, entering, fd, fs, memfd, memory};
 
 /// This process runs from a copy already.
 static PROTECTED: AtomicBool = AtomicBool::new(false);
@@ -43,7 +39,7 @@ pub fn refuse_setuid() -> Result<()> {
 /// twice: for everything that could be one of those verbs. A failure counts only when the
 /// verb asks for it again.
 pub fn early() {
-    if std::env::args_os().skip(1).any(|word| ENTERING.iter().any(|verb| word == *verb)) {
+    if std::env::args_os().skip(1).any(|word| entering::is_word(word.as_bytes())) {
         let _ = ensure();
     }
 }

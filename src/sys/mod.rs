@@ -16,6 +16,7 @@ pub mod copy;
 pub mod cred;
 pub mod dev;
 pub mod dir;
+pub mod entering;
 pub mod fd;
 #[cfg(first_start)]
 mod first;
