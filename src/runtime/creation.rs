@@ -9,8 +9,9 @@ use super::made;
 use super::net_devices::{self, Moved};
 use super::nodes;
 use super::notify::{self, Messenger};
+use super::ready::Ready;
 use super::sources::{self, Sources};
-use super::{Created, Request, fd_socket, hooks, idmap, stdio, userns_limits};
+use super::{Created, Request, fd_socket, hooks, idmap, userns_limits};
 use crate::cgroup::{self, Cgroup, Driver, Fs, Placement, Systemd, stats};
 use crate::error::{Doing, Error, Result};
 use crate::host::cgroup::Tree;
@@ -223,7 +224,10 @@ impl<'a> Attempt<'a> {
                 }
                 Event::Nodes => birth.answer(Some(nodes::make(self.plan, birth.pid)?.as_fd()))?,
                 Event::Device(wanted) => birth.answer(Some(nodes::of_host(wanted)?.as_fd()))?,
-                Event::Console(master, number) => self.terminal(master, number)?,
+                Event::Console(master, number) => {
+                    let socket = self.request.console_socket.as_ref();
+                    self.master = fd_socket::hand_over_terminal(socket, master, number)?;
+                }
                 Event::Hooks => self.hooks()?,
                 Event::Listener(listener) => {
                     let agent = self.agent.take().ok_or_else(|| Error::new("there is no agent"))?;
@@ -249,17 +253,6 @@ impl<'a> Attempt<'a> {
         adopted?;
         self.container.dir.save_intent(&self.container.record)?;
         birth.answer(None)
-    }
-
-    fn terminal(&mut self, master: OwnedFd, number: u32) -> Result<()> {
-        match &self.request.console_socket {
-            Some(socket) => socket.send(master.as_fd(), format!("/dev/pts/{number}").as_bytes()),
-            None => {
-                fd_socket::fit(&master)?;
-                self.master = Some(master);
-                Ok(())
-            }
-        }
     }
 
     fn hooks(&mut self) -> Result<()> {
@@ -303,25 +296,17 @@ impl<'a> Attempt<'a> {
         let start_hooks = !self.plan.hooks.of(Hook::StartContainer).is_empty();
         self.has_run_hooks |= start_hooks && !self.request.gate;
         let birth = self.birth.as_ref().ok_or_else(no_child)?;
-        if self.plan.namespaces.joins(flag::PID) {
-            userns_limits::set_scheduler(birth.pid, &self.process.limits)?;
-        }
-        if self.plan.namespaces.has(flag::USER)
-            && !self.request.host.unprivileged
-            && !self.process.terminal
-        {
-            stdio::give(birth.pid, self.process.creds.uid)?;
-        }
+        let ready = Ready {
+            process: self.process,
+            joins_pid: self.plan.namespaces.joins(flag::PID),
+            below_root: self.plan.namespaces.has(flag::USER) && !self.request.host.unprivileged,
+            rdt: self.container.record.intel_rdt.as_ref(),
+            pidfd_socket: self.request.pidfd_socket.as_ref().map(|socket| (socket, "standard")),
+            pid_file: self.request.pid_file.as_ref(),
+        };
+        ready.settle(birth.pid)?;
         self.delegate(birth)?;
-        if let Some(record) = &self.container.record.intel_rdt {
-            Resctrl::host().add(record, birth.pid)?;
-        }
-        if let Some(socket) = &self.request.pidfd_socket {
-            socket.send(birth.pidfd.as_fd(), b"standard")?;
-        }
-        if let Some(file) = &self.request.pid_file {
-            file.write(birth.pid)?;
-        }
+        ready.announce(birth)?;
         if !self.request.gate {
             self.start_hooks(birth)?;
         }

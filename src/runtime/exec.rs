@@ -13,20 +13,18 @@ use super::fds::Passed;
 use super::init::{self, Birth, Cradle, Event};
 use super::listener::{self, Notified};
 use super::pid_file::PidFile;
-use super::userns_limits as own_limits;
-use super::{nodes, preflight, stdio};
+use super::ready::Ready;
+use super::{nodes, preflight, userns_limits};
 use crate::cgroup::Cgroup;
 use crate::cgroup::files::Events;
 use crate::diag::field::Field;
 use crate::diag::findings::Findings;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::host::Host;
-use crate::model::limits::Limits;
 use crate::model::namespaces::flag;
 use crate::model::plan::Plan;
 use crate::plan::mounts::clean;
 use crate::plan::{self, process};
-use crate::resctrl::Resctrl;
 use crate::script;
 use crate::script::exec::ExecSetup;
 use crate::state::{Agent, Container};
@@ -106,7 +104,7 @@ pub fn exec(request: &Request<'_>) -> Result<Joined> {
         set.map_err(|error| error.field(&field).hint("none of these processors is there"))?;
     }
     if record.namespaces & flag::USER != 0 {
-        own_limits::raise_hard(&process.limits.rlimits);
+        userns_limits::raise_hard(&process.limits.rlimits);
     }
     memory::separate_heap().doing(|| "reserve memory")?;
     let begin = |cgroup| {
@@ -125,10 +123,15 @@ pub fn exec(request: &Request<'_>) -> Result<Joined> {
     // must be able to give up.
     signal::set_mask(birth.mask).doing(|| "restore the signal mask")?;
     birth.seal();
-    let gives_stdio =
-        record.namespaces & flag::USER != 0 && !host.unprivileged && !process.terminal;
-    let owner = gives_stdio.then_some(process.creds.uid);
-    match serve(request, agent, (&process.limits, owner), &mut birth) {
+    let ready = Ready {
+        process: &process,
+        joins_pid: record.namespaces & flag::PID != 0,
+        below_root: record.namespaces & flag::USER != 0 && !host.unprivileged,
+        rdt: record.intel_rdt.as_ref(),
+        pidfd_socket: request.pidfd_socket.as_ref().map(|socket| (socket, "setns")),
+        pid_file: request.pid_file.as_ref(),
+    };
+    match serve(request, agent, &ready, &mut birth) {
         Ok(master) => Ok(Joined { birth, master }),
         Err(error) => {
             if let Err(error) = birth.abort() {
@@ -219,38 +222,20 @@ fn cgroup_of_init(request: &Request<'_>) -> Result<Option<OwnedFd>> {
 fn serve(
     request: &Request<'_>,
     mut agent: Option<Agent>,
-    (limits, stdio_owner): (&Limits, Option<u32>),
+    ready: &Ready<'_>,
     birth: &mut Birth,
 ) -> Result<Option<OwnedFd>> {
     let mut terminal = None;
     loop {
         match birth.listen()? {
-            Event::Console(master, number) => match &request.console_socket {
-                Some(socket) => {
-                    socket.send(master.as_fd(), format!("/dev/pts/{number}").as_bytes())?;
-                }
-                None => {
-                    fd_socket::fit(&master)?;
-                    terminal = Some(master);
-                }
-            },
+            Event::Console(master, number) => {
+                let socket = request.console_socket.as_ref();
+                terminal = fd_socket::hand_over_terminal(socket, master, number)?;
+            }
             Event::Device(wanted) => birth.answer(Some(nodes::of_host(wanted)?.as_fd()))?,
             Event::Ready => {
-                if request.container.record.namespaces & flag::PID != 0 {
-                    own_limits::set_scheduler(birth.pid, limits)?;
-                }
-                if let Some(uid) = stdio_owner {
-                    stdio::give(birth.pid, uid)?;
-                }
-                if let Some(record) = &request.container.record.intel_rdt {
-                    Resctrl::host().add(record, birth.pid)?;
-                }
-                if let Some(socket) = &request.pidfd_socket {
-                    socket.send(birth.pidfd.as_fd(), b"setns")?;
-                }
-                if let Some(file) = &request.pid_file {
-                    file.write(birth.pid)?;
-                }
+                ready.settle(birth.pid)?;
+                ready.announce(birth)?;
                 // From here on signals are for the program.
                 signal::set_mask(signal::Mask::ALL).doing(|| "block signals")?;
                 tracing::debug!("setns_init: about to exec: pid {} may go on", birth.pid);

@@ -1,7 +1,7 @@
 //! Handing a descriptor to the caller: the terminal (`--console-socket`) and the pidfd
 //! (`--pidfd-socket`). One message on a stream socket of the caller's.
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -79,6 +79,20 @@ pub fn fit(master: &OwnedFd) -> Result<()> {
         tcsetattr(master, SetArg::TCSANOW, &mode)
     };
     set().doing(|| "set up the terminal")
+}
+
+/// The terminal goes to whoever has asked for it, or back to us.
+pub(super) fn hand_over_terminal(
+    socket: Option<&Socket>,
+    master: OwnedFd,
+    number: u32,
+) -> Result<Option<OwnedFd>> {
+    match socket {
+        Some(socket) => {
+            socket.send(master.as_fd(), format!("/dev/pts/{number}").as_bytes()).map(|()| None)
+        }
+        None => fit(&master).map(|()| Some(master)),
+    }
 }
 
 /// Rows and columns of the caller's terminal become the container's; none are known of a serial

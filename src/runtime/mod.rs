@@ -16,6 +16,7 @@ mod owners;
 pub mod pid_file;
 pub mod preflight;
 pub mod protect;
+mod ready;
 mod relay;
 pub mod sources;
 mod stdio;
