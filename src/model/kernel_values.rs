@@ -94,6 +94,11 @@ pub fn cpu_max(text: &str) -> Option<CpuMax> {
     words.next().is_none().then_some(CpuMax { quota, period })
 }
 
+/// BFQ has the range of the field, 10 to 1000; io.weight has 1 to 10000.
+pub fn scaled(weight: u64) -> u64 {
+    1 + weight.saturating_sub(10) * 9_999 / 990
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,8 +181,4 @@ mod tests {
             assert_eq!(cpu_max(text), value, "{text}");
         }
     }
-}
-/// BFQ has the range of the field, 10 to 1000; io.weight has 1 to 10000.
-pub fn scaled(weight: u64) -> u64 {
-    1 + weight.saturating_sub(10) * 9_999 / 990
 }
