@@ -156,8 +156,11 @@ fn start_container_hooks_have_the_rights_of_the_process(c: &Case) {
     let notify = json!({"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"});
     b.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [notify]}));
     b.push("/hooks/startContainer", probe(c, "startContainer", &file));
-    b.set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 70, "hard": 80}]));
-    for (uid, no_new_privileges) in [(0, false), (1000, true), (1000, false)] {
+    // As few files as the process itself needs more of on its way.
+    for (uid, no_new_privileges, files) in [(0, false, 70), (1000, true, 12), (1000, false, 12)] {
+        let limits = [("RLIMIT_NOFILE", files, 80), ("RLIMIT_NPROC", 50, 60)];
+        let limit = |(name, soft, hard)| json!({"type": name, "soft": soft, "hard": hard});
+        b.set("/process/rlimits", json!(limits.map(limit)));
         b.set("/process/user", json!({"uid": uid, "gid": 7, "additionalGids": [5], "umask": 63}));
         b.set("/process/noNewPrivileges", json!(no_new_privileges));
         let process = c.see(&b);
