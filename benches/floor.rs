@@ -18,9 +18,9 @@ use nix::errno::Errno;
 use rt::cgroup::devices as guard;
 use rt::plan::resources::device_rules::DEFAULTS;
 use rt::runtime::protect;
+use rt::sys::c_array::CArray;
 use rt::sys::clone::{self, Side};
 use rt::sys::mount::{self, MountAttr, attr};
-use rt::sys::page::CArray;
 use rt::sys::{RawFd, cred, fs, io, keyring, net, ns, pidfd};
 
 const NAMESPACES: i32 = libc::CLONE_NEWPID

@@ -6,7 +6,7 @@ use std::fmt;
 
 use nix::errno::Errno;
 
-use crate::diag::field::{Field, Violation};
+use crate::diag::field::{CONFIG, Field, Violation};
 use crate::diag::findings::Findings;
 
 /// So many mistakes of one document are told; a hostile one has thousands.
@@ -57,7 +57,7 @@ impl Error {
             what: what.into(),
             step: None,
             field: None,
-            document: Cow::Borrowed("config.json"),
+            document: Cow::Borrowed(CONFIG),
             errno: None,
             detail: None,
             hint: None,
@@ -67,7 +67,7 @@ impl Error {
 
     /// The configuration is not acceptable: one line that names every violation.
     pub fn invalid(violations: &[Violation]) -> Self {
-        Error::invalid_in("config.json", violations)
+        Error::invalid_in(CONFIG, violations)
     }
 
     /// The same for another document than config.json.
@@ -126,12 +126,12 @@ impl Error {
     /// Says that the part of config.json whose fields begin with `prefix` came from `document`.
     #[must_use]
     pub fn of_document(mut self, prefix: &str, document: &str) -> Self {
-        if let Some(violations) = self.0.what.strip_prefix("invalid config.json: ") {
+        if let Some(violations) = self.0.what.strip_prefix(&format!("invalid {CONFIG}: ")) {
             let rest = violations.strip_prefix(prefix).unwrap_or(violations);
             let rest = rest.replace(&format!("; {prefix}"), "; ");
             self.0.what = format!("invalid {document}: {rest}");
         } else {
-            self.0.what = self.0.what.replace("config.json", document);
+            self.0.what = self.0.what.replace(CONFIG, document);
         }
         self.0.document = Cow::Owned(document.to_owned());
         if let Some(rest) = self.0.field.as_deref().and_then(|field| field.strip_prefix(prefix)) {
@@ -144,14 +144,15 @@ impl Error {
     #[must_use]
     pub fn asked_by_command_line(mut self, option: &str) -> Self {
         self.0.field = None;
-        self.0.what = self.0.what.replace("set in config.json", &format!("given by {option}"));
+        self.0.what =
+            self.0.what.replace(&format!("set in {CONFIG}"), &format!("given by {option}"));
         self
     }
 
     /// Says that `option` has given what is wrong with a field.
     #[must_use]
     pub fn given_by_option(mut self, field: &str, option: &str) -> Self {
-        let first = format!("invalid config.json: {field} ");
+        let first = format!("invalid {CONFIG}: {field} ");
         self.0.what = self.0.what.replace(&first, &format!("{option} "));
         self.0.what = self.0.what.replace(&format!("{field} "), &format!("{option} "));
         if self.0.field.as_deref() == Some(field) {
@@ -318,7 +319,7 @@ impl<T> Doing<T> for std::io::Result<T> {
 impl Findings {
     /// The violations as one error, or the warnings.
     pub fn into_result(self) -> Result<Vec<String>> {
-        self.into_result_of("config.json")
+        self.into_result_of(CONFIG)
     }
 
     /// The same for another document than config.json.

@@ -43,6 +43,7 @@
 
 use nix::errno::Errno;
 
+use crate::sys::numbered::numbered;
 use crate::sys::{RawFd, sock};
 
 /// The longest text that goes with a frame: what the kernel wrote about a mount.
@@ -51,69 +52,44 @@ pub const MAX_TEXT: usize = 240;
 /// The [`Kind::Source`] that is the container's root; all others are of mounts.
 pub const ROOT: u32 = u32::MAX;
 
-/// What a frame is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Kind {
-    /// The child waits for its id mappings.
-    Maps = 1,
-    /// The child wants the tree of mount source `arg`; the ack carries it.
-    Source = 2,
-    /// Everything is mounted, nothing is sealed: time for hooks.
-    Hooks = 3,
-    /// The terminal is made; the frame carries its master, `arg` is N of /dev/pts/N.
-    Console = 4,
-    /// All is done that can be done before the program is wanted.
-    Ready = 5,
-    /// The first word of the real child, whom a stage has made; its pid is in the shared page.
-    Born = 6,
-    /// A step failed.
-    Failed = 7,
-    /// The answer of the parent. For `Ready`, `arg` 1 says that nobody will read on.
-    Ack = 8,
-    /// The network namespace is there: time to move devices into it.
-    NetDevices = 9,
-    /// The child waits for its cgroup to be made around it.
-    Cgroup = 10,
-    /// Others will see the child: the runtime must have let go of the mount that it runs from.
-    Appear = 11,
-    /// The child is about to open something of the image: the devices must be guarded.
-    Guard = 12,
-    /// The child wants device nodes that its user namespace may not make; the ack carries the
-    /// mount that has them.
-    Nodes = 13,
-    /// The child wants a device of the host where nobody can change the file: `arg` says which, and
-    /// how it is opened ([`crate::sys::dev::Common::wanted`]).
-    Device = 14,
-    /// The last word before the birth in a pid namespace that others are in: whoever speaks next
-    /// may be one of them.
-    Last = 15,
-    /// The filter is loaded; the frame carries the seccomp listener, for the agent.
-    Listener = 16,
-}
-
-impl Kind {
-    fn from_byte(byte: u8) -> Option<Self> {
-        [
-            Kind::Guard,
-            Kind::Maps,
-            Kind::Source,
-            Kind::Hooks,
-            Kind::Console,
-            Kind::Ready,
-            Kind::Born,
-            Kind::Failed,
-            Kind::Ack,
-            Kind::NetDevices,
-            Kind::Cgroup,
-            Kind::Appear,
-            Kind::Nodes,
-            Kind::Device,
-            Kind::Last,
-            Kind::Listener,
-        ]
-        .into_iter()
-        .find(|kind| *kind as u8 == byte)
+numbered! {
+    /// What a frame is about.
+    pub enum Kind {
+        /// The child waits for its id mappings.
+        Maps = 1,
+        /// The child wants the tree of mount source `arg`; the ack carries it.
+        Source,
+        /// Everything is mounted, nothing is sealed: time for hooks.
+        Hooks,
+        /// The terminal is made; the frame carries its master, `arg` is N of /dev/pts/N.
+        Console,
+        /// All is done that can be done before the program is wanted.
+        Ready,
+        /// The first word of the real child, whom a stage has made; its pid is in the shared page.
+        Born,
+        /// A step failed.
+        Failed,
+        /// The answer of the parent. For `Ready`, `arg` 1 says that nobody will read on.
+        Ack,
+        /// The network namespace is there: time to move devices into it.
+        NetDevices,
+        /// The child waits for its cgroup to be made around it.
+        Cgroup,
+        /// Others will see the child: the runtime must have let go of the mount that it runs from.
+        Appear,
+        /// The child is about to open something of the image: the devices must be guarded.
+        Guard,
+        /// The child wants device nodes that its user namespace may not make; the ack carries the
+        /// mount that has them.
+        Nodes,
+        /// The child wants a device of the host where nobody can change the file: `arg` says which, and
+        /// how it is opened ([`crate::sys::dev::Common::wanted`]).
+        Device,
+        /// The last word before the birth in a pid namespace that others are in: whoever speaks next
+        /// may be one of them.
+        Last,
+        /// The filter is loaded; the frame carries the seccomp listener, for the agent.
+        Listener,
     }
 }
 

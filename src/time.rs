@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::sys::clib;
+use crate::sys::clock;
 
 /// Now, with nanoseconds and without their trailing zeros.
 pub fn now() -> String {
-    format(clib::since_1970())
+    format(clock::since_1970())
 }
 
 fn format(since_1970: Duration) -> String {

@@ -35,8 +35,8 @@ pub struct Fs {
 impl Fs {
     /// `rootless`: we are not root in the initial user namespace. Then there may be no
     /// cgroup that we may change, and no device program can be loaded.
-    pub fn new(rootless: bool) -> Self {
-        Fs { rootless, tree: None, record: CgroupRecord::none(), found: None }
+    pub fn new(rootless: bool, tree: Tree) -> Self {
+        Fs { rootless, tree: Some(tree), record: CgroupRecord::none(), found: None }
     }
 
     /// For a cgroup that is there.
@@ -107,7 +107,7 @@ impl Fs {
 
 impl Driver for Fs {
     fn intend(&mut self, plan: &CgroupPlan) -> Result<()> {
-        let tree = Tree::open()?;
+        let tree = self.tree.as_ref().ok_or_else(prepared_already)?;
         let path = resolve(&plan.path)?;
         // From the end: usually everything but the last name is there.
         let mut made = Vec::new();
@@ -127,17 +127,11 @@ impl Driver for Fs {
         }
         made.reverse();
         self.record = CgroupRecord { driver: DriverKind::Fs, path, id: None, made, unit: None };
-        self.tree = Some(tree);
         Ok(())
     }
 
     fn prepare(&mut self, plan: &CgroupPlan) -> Result<Placement> {
-        if self.tree.is_none() {
-            self.intend(plan)?;
-        }
-        let Some(Tree { root, .. }) = self.tree.take() else {
-            return Err(Error::new("the cgroup has been prepared already"));
-        };
+        let Tree { root, .. } = self.tree.take().ok_or_else(prepared_already)?;
         let made = self.make(&root).and_then(|leaf| {
             self.fill(&root, &leaf, plan)?;
             Ok(leaf)
@@ -200,6 +194,11 @@ fn field_of(plan: &CgroupPlan) -> Field {
         CgroupPath::Default(_) => Field::root(),
         _ => Field::of("linux.cgroupsPath"),
     }
+}
+
+/// A driver makes one cgroup, and none that is there.
+fn prepared_already() -> Error {
+    Error::new("the cgroup has been prepared already")
 }
 
 /// The path below the root of the tree.

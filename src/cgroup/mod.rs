@@ -7,7 +7,7 @@
 //! it is empty, but never frozen, killed or removed.
 //!
 //! ```text
-//! let mut driver = Fs::new(rootless);        or Systemd::new(instance, rootless)
+//! let mut driver = Fs::new(rootless, tree);  or Systemd::new(instance, rootless, tree)
 //! driver.intend(&plan)?;                     nothing made yet; save driver.record()
 //! let place = driver.prepare(&plan)?;        made, limited; save driver.record() again
 //! clone3(place)

@@ -9,6 +9,7 @@ use crate::cli::args::{Bundle, Create, Global, Run};
 use crate::cli::values::Rootless;
 use crate::cli::words::CgroupManager;
 use crate::error::{Doing, Kind, Result};
+use crate::host::Host;
 use crate::host::systemd::Instance;
 use crate::model::cgroup::Manager;
 use crate::runtime::fd_socket::Socket;
@@ -16,7 +17,7 @@ use crate::runtime::pid_file::PidFile;
 use crate::runtime::{self, Created, Request, fds, notify, protect, wait};
 use crate::state::{Container, Id, StateRoot};
 use crate::sys::pidfd::Exit;
-use crate::sys::{clib, signal};
+use crate::sys::{path, signal};
 
 /// `rt create`: returns when the first process waits at the gate.
 pub fn create(global: &Global, args: &Create) -> Result<ExitCode> {
@@ -93,7 +94,9 @@ fn request<'a>(
     gate: bool,
     detach: bool,
 ) -> Result<Request<'a>> {
+    let host = Host::probe()?;
     Ok(Request {
+        host,
         root,
         id: Id::parse(&args.id)?,
         bundle: bundle(&args.bundle)?,
@@ -109,7 +112,7 @@ fn request<'a>(
         cgroups: match global.cgroup_manager {
             CgroupManager::Disabled => Manager::None,
             CgroupManager::Cgroupfs if !global.systemd_cgroup => Manager::Files,
-            _ => Manager::Systemd(Instance::find()?),
+            _ => Manager::Systemd(Instance::find(&host)?),
         },
         rootless: match global.rootless {
             Rootless::Auto => None,
@@ -122,5 +125,5 @@ fn request<'a>(
 /// The bundle's directory without links: the state must not depend on where a link
 /// points later.
 fn bundle(path: &Path) -> Result<PathBuf> {
-    clib::realpath(path).doing(|| format!("open the bundle {}", path.display()))
+    path::realpath(path).doing(|| format!("open the bundle {}", path.display()))
 }

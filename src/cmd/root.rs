@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use crate::cli::args::Global;
 use crate::cli::values::RootDir;
 use crate::error::{Doing, Error, Result};
+use crate::host;
 use crate::state::StateRoot;
 
 /// Opens the root to look at what is there.
@@ -53,7 +54,10 @@ pub fn path(global: &Global) -> Result<PathBuf> {
         None => {
             let foreign = || {
                 let root = nix::unistd::geteuid().is_root();
-                !root || (std::env::var_os("USER").is_none_or(|user| user != "root") && in_userns())
+                let user = std::env::var_os("USER");
+                // Without a /proc nothing is made, and what is there can still be looked at.
+                let in_userns = || host::in_userns().unwrap_or(false);
+                !root || (user.is_none_or(|user| user != "root") && in_userns())
             };
             default(std::env::var_os("XDG_RUNTIME_DIR"), foreign)
         }
@@ -69,13 +73,6 @@ fn default(runtime_dir: Option<OsString>, foreign: impl FnOnce() -> bool) -> Pat
         Some(dir) if dir.is_absolute() && foreign() => dir.join("rt"),
         _ => Path::new("/run/rt").to_owned(),
     }
-}
-
-/// Whether ids here are not the machine's: the initial user namespace maps all of them
-/// to themselves.
-fn in_userns() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    !map.is_empty() && !map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 #[cfg(test)]

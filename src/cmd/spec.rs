@@ -11,8 +11,9 @@ use serde::Serialize;
 use super::indented;
 use crate::cli::SPEC_VERSION;
 use crate::cli::args;
+use crate::diag::field::CONFIG;
 use crate::error::{Doing, Error, Result};
-use crate::spec::CONFIG;
+use crate::model::process::DEFAULT_PATH;
 use crate::sys::fs::rename_noreplace;
 
 /// Writes config.json into the bundle; never over another one.
@@ -34,8 +35,8 @@ pub fn spec(args: &args::Spec) -> Result<()> {
     let written = written.and_then(|mut file| file.write_all(text.as_bytes())).doing(doing);
     let placed = written.and_then(|()| {
         let bundle = File::open(&args.bundle).doing(doing)?;
-        let name = CString::new(name).unwrap_or_default();
-        rename_noreplace(bundle.as_raw_fd(), &name, c"config.json").doing(doing)
+        let c_name = |name: &str| CString::new(name).unwrap_or_default();
+        rename_noreplace(bundle.as_raw_fd(), &c_name(&name), &c_name(CONFIG)).doing(doing)
     });
     placed.map_err(|error| {
         // The first error is the one to tell.
@@ -64,7 +65,7 @@ struct Process {
     terminal: bool,
     user: User,
     args: &'static [&'static str],
-    env: &'static [&'static str],
+    env: [String; 2],
     cwd: &'static str,
     capabilities: Capabilities,
     rlimits: &'static [Rlimit],
@@ -179,10 +180,7 @@ impl Config {
                 terminal: true,
                 user: User { uid: 0, gid: 0 },
                 args: &["sh"],
-                env: &[
-                    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                    "TERM=xterm",
-                ],
+                env: [format!("PATH={DEFAULT_PATH}"), "TERM=xterm".to_owned()],
                 cwd: "/",
                 capabilities: Capabilities {
                     bounding: CAPABILITIES,

@@ -4,6 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 
+/// The document that fields are of where no other one is named; a bundle and the state of a container
+/// have it by this name.
+pub const CONFIG: &str = "config.json";
+
 /// A JSON path, grown while the configuration is walked. Hundreds are made for each one that
 /// is ever printed, so that it is a chain up to the root, and no text.
 #[derive(Debug, Clone)]

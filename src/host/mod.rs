@@ -37,16 +37,32 @@ impl Host {
     /// Asks the kernel.
     pub fn probe() -> Result<Self> {
         let kernel = kernel()?;
-        let namespace = nix::sys::stat::stat("/proc/self/ns/user");
-        let namespace = namespace.doing(|| "look at /proc/self/ns/user")?;
-        let in_userns = namespace.st_ino != INITIAL_USERNS;
+        let in_userns = in_userns()?;
         Ok(Host {
-            unprivileged: cred::geteuid() != 0,
+            unprivileged: unprivileged(),
             in_userns,
             setgroups_denied: in_userns && setgroups_is_denied(),
             tree_namespaces: kernel >= TREE_NAMESPACES && has_tree_namespaces(),
         })
     }
+
+    /// Not root of the machine: neither are all cgroups ours, nor may we load a device program or make a
+    /// device node.
+    pub fn is_rootless(&self) -> bool {
+        self.unprivileged || self.in_userns
+    }
+}
+
+/// Whether this process is not that of a root, of the machine or of a user namespace.
+pub fn unprivileged() -> bool {
+    cred::geteuid() != 0
+}
+
+/// Whether this process is in another user namespace than the machine's first one. The maps of ids do
+/// not tell: one that has all of them is no less of a namespace.
+pub fn in_userns() -> Result<bool> {
+    let namespace = nix::sys::stat::stat("/proc/self/ns/user");
+    Ok(namespace.doing(|| "look at /proc/self/ns/user")?.st_ino != INITIAL_USERNS)
 }
 
 /// As `unshare --map-root-user` makes it (user_namespaces(7)).

@@ -25,8 +25,7 @@ impl Instance {
     ///
     /// # Errors
     /// When the machine was not booted with systemd (sd_booted(3)).
-    pub fn find() -> Result<Instance> {
-        let host = Host::probe()?;
+    pub fn find(host: &Host) -> Result<Instance> {
         if !std::fs::symlink_metadata("/run/systemd/system").is_ok_and(|found| found.is_dir()) {
             return Err(Error::new(
                 "systemd not running on this host, cannot use systemd cgroups manager",

@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString};
 
 use super::mount::{Mount, What};
 use crate::diag::field::Field;
+use crate::sys::dev;
 
 /// What the parent calls the node that masks files.
 pub const MASK: &CStr = c"mask";
@@ -60,7 +61,7 @@ impl Device {
     /// Whether it is the null device of its place.
     pub fn is_null(&self) -> bool {
         self.kind == libc::S_IFCHR
-            && self.device == libc::makedev(1, 3)
+            && self.device == dev::NULL.number()
             && self.path() == b"dev/null"
     }
 

@@ -5,6 +5,9 @@ use std::ffi::{CStr, CString};
 use super::creds::Creds;
 use super::limits::Limits;
 
+/// Where a program is looked for when the environment has no PATH.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// A process to be started in a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Process {

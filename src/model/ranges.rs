@@ -1,6 +1,6 @@
 //! Lists of processors and memory nodes as people write them: `0-3,7`.
 
-/// More processors than any kernel is built for (`NR_CPUS`).
+/// More processors, and more memory nodes, than any kernel is built for (`NR_CPUS`).
 pub const MAX_CPUS: usize = 8192;
 
 /// The words of a mask with the bits of the list; bit n of the whole is number n. All
@@ -8,13 +8,7 @@ pub const MAX_CPUS: usize = 8192;
 pub fn mask(list: &str, limit: usize) -> Result<Vec<u64>, String> {
     let mut words = Vec::new();
     for part in list.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last) = (number(first, limit)?, number(last, limit)?);
-        if first > last {
-            return Err(format!("the range {part} runs backwards"));
-        }
-        words.resize(words.len().max(last / 64 + 1), 0);
-        (first..=last).for_each(|bit| words[bit / 64] |= 1u64 << (bit % 64));
+        range(part, limit)?.set(&mut words);
     }
     Ok(words)
 }
@@ -22,34 +16,53 @@ pub fn mask(list: &str, limit: usize) -> Result<Vec<u64>, String> {
 /// The same as the kernel reads it in a cpuset (bitmap_parselist in lib/bitmap-str.c): with white
 /// space between the parts, empty parts, and strides, of which `0-15:2/4` takes the first two of
 /// each four. `None` for what the kernel refuses, and for its words `all` and `N`.
-pub fn kernel_list(list: &str, limit: usize) -> Option<Vec<u64>> {
+pub fn kernel_list(list: &str) -> Option<Vec<u64>> {
     let mut words = Vec::new();
     let is_space = |c: char| c == ',' || c.is_ascii_whitespace();
     for part in list.split(is_space).filter(|part| !part.is_empty()) {
-        let (range, stride) = match part.split_once(':') {
-            Some((range, stride)) => (range, Some(stride.split_once('/')?)),
-            None => (part, None),
-        };
-        let (first, last) = match range.split_once('-') {
-            Some((first, last)) => (first, last),
-            None if stride.is_some() => return None,
-            None => (range, range),
-        };
-        let (first, last) = (number(first, limit).ok()?, number(last, limit).ok()?);
-        let (used, group) = match stride {
-            Some((used, group)) => {
-                (number(used, usize::MAX).ok()?, number(group, usize::MAX).ok()?)
+        let range = match part.split_once(':') {
+            None => range(part, MAX_CPUS).ok()?,
+            Some((numbers, stride)) if numbers.contains('-') => {
+                let (used, group) = stride.split_once('/')?;
+                let (used, group) = (number(used, usize::MAX), number(group, usize::MAX));
+                let stride = (used.ok()?, group.ok()?);
+                Range { stride, ..range(numbers, MAX_CPUS).ok()? }
             }
-            None => (1, 1),
+            Some(_) => return None,
         };
-        if first > last || group == 0 || used > group {
+        if range.stride.1 == 0 || range.stride.0 > range.stride.1 {
             return None;
         }
+        range.set(&mut words);
+    }
+    Some(words)
+}
+
+/// One part of a list.
+struct Range {
+    first: usize,
+    last: usize,
+    /// So many of each so many.
+    stride: (usize, usize),
+}
+
+impl Range {
+    fn set(&self, words: &mut Vec<u64>) {
+        let Range { first, last, stride: (used, group) } = *self;
         words.resize(words.len().max(last / 64 + 1), 0);
         let taken = (first..=last).filter(|bit| (bit - first) % group < used);
         taken.for_each(|bit| words[bit / 64] |= 1u64 << (bit % 64));
     }
-    Some(words)
+}
+
+/// `N` or `N-M`.
+fn range(part: &str, limit: usize) -> Result<Range, String> {
+    let (first, last) = part.split_once('-').unwrap_or((part, part));
+    let (first, last) = (number(first, limit)?, number(last, limit)?);
+    if first > last {
+        return Err(format!("the range {part} runs backwards"));
+    }
+    Ok(Range { first, last, stride: (1, 1) })
 }
 
 fn number(text: &str, limit: usize) -> Result<usize, String> {
@@ -84,12 +97,12 @@ mod tests {
             // A stride needs a range.
             ("5:1/2", None),
             ("3-1", None),
-            ("128", None),
+            ("8192", None),
             ("all", None),
             ("0-N", None),
             ("x", None),
         ] {
-            assert_eq!(kernel_list(list, 128), mask, "{list:?}");
+            assert_eq!(kernel_list(list), mask, "{list:?}");
         }
     }
 

@@ -13,16 +13,7 @@ use crate::diag::findings::Findings;
 use crate::model::device::Device;
 use crate::model::device::fills_dev;
 use crate::model::mount::Mount;
-
-/// Nodes that every container has (config-linux.md "Default Devices").
-const DEFAULTS: &[(&str, u64, u64)] = &[
-    ("null", 1, 3),
-    ("zero", 1, 5),
-    ("full", 1, 7),
-    ("random", 1, 8),
-    ("urandom", 1, 9),
-    ("tty", 5, 0),
-];
+use crate::sys::dev::DEFAULTS;
 
 /// Default nodes first, then those of `linux.devices`; one of the same path replaces the
 /// default. Where something is mounted at the path, as by Docker's
@@ -31,14 +22,14 @@ pub fn plan(spec: &Spec, mounts: &[Mount], findings: &mut Findings) -> Vec<Devic
     let listed = listed(spec, findings);
     let mut devices = Vec::new();
     if fills_dev(mounts) {
-        devices.extend(DEFAULTS.iter().map(|(name, major, minor)| Device {
+        devices.extend(DEFAULTS.iter().map(|device| Device {
             directory: c"dev".to_owned(),
-            name: findings.c_string(&Field::root(), *name),
-            host_path: findings.c_string(&Field::root(), format!("/dev/{name}")),
+            name: device.name().to_owned(),
+            host_path: device.path.to_owned(),
             handle: CString::default(),
             kind: libc::S_IFCHR,
             file_mode: None,
-            device: libc::makedev(*major as u32, *minor as u32),
+            device: device.number(),
             uid: None,
             gid: None,
             field: Field::root(),

@@ -13,10 +13,7 @@ use super::paths;
 use crate::diag::field::Field;
 use crate::diag::findings::Findings;
 use crate::host::lsm;
-use crate::model::process::Process;
-
-/// Where a program is looked for when the environment has no PATH.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+use crate::model::process::{DEFAULT_PATH, Process};
 
 /// Reads `process`. `extra_env` comes after that of the configuration.
 pub fn plan(process: &SpecProcess, extra_env: &[String], findings: &mut Findings) -> Process {

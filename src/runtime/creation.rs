@@ -13,7 +13,8 @@ use super::sources::{self, Sources};
 use super::{Created, Request, fd_socket, hooks, idmap, stdio, userns_limits};
 use crate::cgroup::{self, Cgroup, Driver, Fs, Placement, Systemd, stats};
 use crate::error::{Doing, Error, Result};
-use crate::host::{Host, mounts};
+use crate::host::cgroup::Tree;
+use crate::host::mounts;
 use crate::model::cgroup::Manager;
 use crate::model::hooks::Kind as Hook;
 use crate::model::namespaces::flag;
@@ -72,7 +73,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// From the state directory to a process that is ready.
-    pub(super) fn run(&mut self, host: &Host, config: &[u8], files: Vec<OwnedFd>) -> Result<()> {
+    pub(super) fn run(&mut self, tree: Tree, config: &[u8], files: Vec<OwnedFd>) -> Result<()> {
         self.container.dir.save_config(config)?;
         if let Some(manager) = &self.request.notify_socket
             && self.plan.notifies
@@ -82,7 +83,7 @@ impl<'a> Attempt<'a> {
         }
 
         // 3  the cgroup is limited while it is empty
-        let placement = self.make_cgroup(host)?;
+        let placement = self.make_cgroup(tree)?;
 
         self.make_rdt_group()?;
 
@@ -92,7 +93,7 @@ impl<'a> Attempt<'a> {
             self.container.dir.open_gate_for_init()
         });
         let gate = gate.transpose()?;
-        let (mut cradle, setup) = self.cradle_and_setup(host, placement, &files, gate.as_ref())?;
+        let (mut cradle, setup) = self.cradle_and_setup(placement, &files, gate.as_ref())?;
         if self.plan.namespaces.has(flag::USER) {
             userns_limits::raise_hard(&self.process.limits.rlimits);
         }
@@ -126,18 +127,18 @@ impl<'a> Attempt<'a> {
         self.birth.as_ref().ok_or_else(no_child)?.seal();
 
         // 6  it is served until it is ready
-        self.serve(host)
+        self.serve()
     }
 
-    fn make_cgroup(&mut self, host: &Host) -> Result<Placement> {
+    fn make_cgroup(&mut self, tree: Tree) -> Result<Placement> {
         let Some(plan) = &self.plan.cgroup else {
             self.container.dir.save_intent(&self.container.record)?;
             return Ok(Placement::Inherit);
         };
-        let rootless = self.request.rootless.unwrap_or(host.unprivileged || host.in_userns);
+        let rootless = self.request.rootless.unwrap_or(self.request.host.is_rootless());
         let mut driver: Box<dyn Driver> = match self.request.cgroups {
-            Manager::Systemd(instance) => Box::new(Systemd::new(instance, rootless)),
-            _ => Box::new(Fs::new(rootless)),
+            Manager::Systemd(instance) => Box::new(Systemd::new(instance, rootless, tree)),
+            _ => Box::new(Fs::new(rootless, tree)),
         };
         driver.intend(plan)?;
         tracing::debug!("cgroup /{}, {} limits", driver.record().path, plan.settings.len());
@@ -166,12 +167,11 @@ impl<'a> Attempt<'a> {
     /// namespaces.
     fn cradle_and_setup(
         &self,
-        host: &Host,
         placement: Placement,
         files: &[OwnedFd],
         gate: Option<&OwnedFd>,
     ) -> Result<(Cradle, InitSetup)> {
-        let namespaces = &self.plan.namespaces;
+        let (namespaces, host) = (&self.plan.namespaces, &self.request.host);
         let awaits_cgroup = matches!(placement, Placement::Later);
         let tree_namespace = host.tree_namespaces && sources::tree_namespace(self.plan);
         let new = namespaces.by_clone(tree_namespace, awaits_cgroup);
@@ -188,7 +188,7 @@ impl<'a> Attempt<'a> {
             joins: joins.collect(),
             keyring: self.container.record.keyring(),
             gate: gate.map(AsRawFd::as_raw_fd),
-            keep_below: 3 + self.request.passed.count,
+            keep_below: self.request.passed.end(),
             unmount: if self.plan.no_pivot { mounts::proc_and_sysfs()? } else { Vec::new() },
             tree_namespace,
             unprivileged: host.unprivileged,
@@ -198,15 +198,16 @@ impl<'a> Attempt<'a> {
         Ok((cradle, setup))
     }
 
-    fn serve(&mut self, host: &Host) -> Result<()> {
+    fn serve(&mut self) -> Result<()> {
+        let unprivileged = self.request.host.unprivileged;
         loop {
             let birth = self.birth.as_mut().ok_or_else(no_child)?;
             match birth.listen()? {
                 Event::Cgroup => self.adopt()?,
                 Event::Maps => {
                     let namespaces = &self.plan.namespaces;
-                    idmap::write(birth.pid, namespaces, host.unprivileged)?;
-                    if userns_limits::oom_score_is_ours(namespaces, host.unprivileged) {
+                    idmap::write(birth.pid, namespaces, unprivileged)?;
+                    if userns_limits::oom_score_is_ours(namespaces, unprivileged) {
                         userns_limits::set_oom_score(birth.pid, &self.process.limits)?;
                     }
                     birth.answer(None)?;
@@ -232,7 +233,7 @@ impl<'a> Attempt<'a> {
                 }
                 // The page says so already: the child has looked a moment too early.
                 Event::Appear => birth.answer(None)?,
-                Event::Ready => return self.ready(host),
+                Event::Ready => return self.ready(),
                 Event::Gone => return Err(Error::new("the child exited before it was ready")),
             }
         }
@@ -294,7 +295,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// 7  the record is complete before the child may pass any gate
-    fn ready(&mut self, host: &Host) -> Result<()> {
+    fn ready(&mut self) -> Result<()> {
         if self.container.record.init.is_none() {
             self.know_init()?;
         }
@@ -305,10 +306,13 @@ impl<'a> Attempt<'a> {
         if self.plan.namespaces.joins(flag::PID) {
             userns_limits::set_scheduler(birth.pid, &self.process.limits)?;
         }
-        if self.plan.namespaces.has(flag::USER) && !host.unprivileged && !self.process.terminal {
+        if self.plan.namespaces.has(flag::USER)
+            && !self.request.host.unprivileged
+            && !self.process.terminal
+        {
             stdio::give(birth.pid, self.process.creds.uid)?;
         }
-        self.delegate(birth, host.unprivileged)?;
+        self.delegate(birth)?;
         if let Some(record) = &self.container.record.intel_rdt {
             Resctrl::host().add(record, birth.pid)?;
         }
@@ -340,10 +344,10 @@ impl<'a> Attempt<'a> {
     }
 
     /// The container is in its cgroup by now, and in its user namespace.
-    fn delegate(&self, birth: &Birth, unprivileged: bool) -> Result<()> {
+    fn delegate(&self, birth: &Birth) -> Result<()> {
         match (&self.plan.delegation, &self.container.record.cgroup) {
             (Some(delegation), Some(record)) => {
-                cgroup::delegate(record, delegation, birth.pid, unprivileged)
+                cgroup::delegate(record, delegation, birth.pid, self.request.host.unprivileged)
             }
             _ => Ok(()),
         }

@@ -95,7 +95,7 @@ pub fn exec(request: &Request<'_>) -> Result<Joined> {
         namespaces: record.namespaces,
         setgroups: !record.deny_setgroups && !plan::annotations::keeps_groups(&record.annotations),
         keyring: record.keyring(),
-        keep_below: 3 + request.passed.count,
+        keep_below: request.passed.end(),
     };
     if let Some(mask) = &process.limits.affinity.initial {
         // The child is born with it, before its cgroup has a say.
@@ -152,12 +152,7 @@ fn entered_root(request: &Request<'_>) -> Result<Option<OwnedFd>> {
     let doing = || "open the root of the container's first process";
     let init = request.init.as_fd();
     let pid = pidfd::pid(init).doing(doing)?;
-    let path = CString::new(format!("/proc/{pid}/root")).unwrap_or_default();
-    let root = fs::openat(libc::AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0);
-    let root = mem::own(root.doing(doing)?);
-    // Still the same process: what was opened is its root and not that of a later one.
-    pidfd::pid(init).doing(doing)?;
-    Ok(Some(root))
+    pidfd::root(pid, init).map(Some).doing(doing)
 }
 
 /// The cgroup to be born in: the container's own, or one below it.

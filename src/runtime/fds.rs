@@ -2,10 +2,9 @@
 //! activation (sd_listen_fds(3)). All others stay out.
 
 use crate::error::{Error, Kind, Result};
-use crate::sys::io;
+use crate::sys::{fd, io};
 
-/// The first descriptor after stdio (`SD_LISTEN_FDS_START`).
-const FIRST: u32 = 3;
+const FIRST: u32 = fd::AFTER_STDIO as u32;
 
 /// The most that a number of type int can name.
 const MAX: u32 = i32::MAX as u32 - FIRST;
@@ -17,6 +16,13 @@ pub struct Passed {
     pub count: u32,
     /// What the environment says of them.
     pub env: Vec<String>,
+}
+
+impl Passed {
+    /// The first descriptor that stays out.
+    pub fn end(&self) -> u32 {
+        FIRST + self.count
+    }
 }
 
 /// What is passed on: the descriptors of `LISTEN_FDS` first, then `preserve` more.
@@ -38,7 +44,7 @@ pub fn passed(preserve: u32) -> Result<Passed> {
         let names = variable("LISTEN_FDNAMES");
         passed.env.extend(names.map(|names| format!("LISTEN_FDNAMES={names}")));
     }
-    for fd in FIRST..FIRST + passed.count {
+    for fd in FIRST..passed.end() {
         if !i32::try_from(fd).is_ok_and(io::is_inherited) {
             let all = passed.count;
             let what = format!(
@@ -91,7 +97,7 @@ mod tests {
     #[test]
     fn listening_descriptors_come_first() {
         let passed = decide(Some("2"), Some("77"), 77, 3).expect("fine");
-        assert_eq!(passed.count, 5);
+        assert_eq!((passed.count, passed.end()), (5, 8));
         assert_eq!(passed.env, ["LISTEN_FDS=2", "LISTEN_PID=1"]);
         assert_eq!(decide(Some("2"), None, 77, 0).expect("fine").count, 2);
         assert_eq!(decide(None, None, 77, 1).expect("fine"), Passed { count: 1, env: vec![] });

@@ -233,7 +233,7 @@ impl Running {
                 let pid = pidfd::pid(pidfd)?;
                 adopter = Some(pid).filter(|_| namespaces & flag::PID != 0);
                 let root = if root == Root::OfInit {
-                    init_root = root_of(pid, pidfd)?;
+                    init_root = pidfd::root(pid, pidfd)?;
                     Some(init_root.as_raw_fd())
                 } else {
                     if namespaces & flag::MOUNT != 0 {
@@ -365,16 +365,6 @@ fn state_file(state_json: &[u8]) -> Result<OwnedFd, Errno> {
 fn open_program(path: &CStr) -> Result<OwnedFd, Errno> {
     let program = fs::openat(libc::AT_FDCWD, path, libc::O_PATH, 0).map(mem::own)?;
     fcntl(&program, FcntlArg::F_DUPFD_CLOEXEC(mem::HIGH)).map(mem::own)
-}
-
-/// The root directory of a container.
-fn root_of(pid: i32, pidfd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
-    let path = c_path(Path::new(&format!("/proc/{pid}/root")))?;
-    let root = fs::openat(libc::AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0);
-    let root = root.map(mem::own)?;
-    // Still the same process: what was opened is its root and not that of a later one.
-    pidfd::send_signal(pidfd, 0)?;
-    Ok(root)
 }
 
 fn c_path(path: &Path) -> Result<CString, Errno> {

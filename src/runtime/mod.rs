@@ -40,12 +40,14 @@ use crate::host::cgroup::Tree;
 use crate::model::cgroup::Manager;
 use crate::model::process::Process;
 use crate::state::{Container, Id, Record, StateRoot};
-use crate::sys::{keyring, memory};
+use crate::sys::{memory, random};
 use crate::{plan, spec};
 
 /// What is asked of [`create()`].
 #[derive(Debug)]
 pub struct Request<'a> {
+    /// Where we are.
+    pub host: Host,
     /// Where states are kept.
     pub root: &'a StateRoot,
     /// Id of the container.
@@ -92,7 +94,7 @@ pub struct Created {
 /// Makes a container. On failure nothing of it is left.
 pub fn create(request: &Request<'_>) -> Result<Created> {
     // 1  what is wanted; nothing is made before it makes sense
-    let host = Host::probe()?;
+    let host = &request.host;
     // Neither this nor the plan is freed at the end of it all: the process is about to go, or to do
     // nothing but wait, and to take them apart takes longer than most of what it asks of the kernel.
     let loaded = ManuallyDrop::new(spec::load(&request.bundle)?);
@@ -109,9 +111,9 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
         no_pivot: request.no_pivot,
         extra_env: &request.passed.env,
         unprivileged: host.unprivileged,
-        makes_nodes: nodes::may_make(&host),
+        makes_nodes: nodes::may_make(host),
         setgroups_denied: host.setgroups_denied,
-        foreign_namespaces: owners::foreign(&namespaces, &host),
+        foreign_namespaces: owners::foreign(&namespaces, host),
         cgroups: request.cgroups,
         cgroup_root: Path::new(tree.mount),
         notify_socket: own_socket.as_deref().or(request.notify_socket.as_deref()),
@@ -159,7 +161,7 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
     record.later_hooks = plan.hooks.any_after_create();
     let dir = request.root.create(&request.id)?;
     let mut attempt = Attempt::new(request, &plan, &process, Container::in_the_making(dir, record));
-    match attempt.run(&host, &loaded.bytes, files) {
+    match attempt.run(tree, &loaded.bytes, files) {
         Ok(()) => attempt.succeed(),
         Err(error) => Err(attempt.take_back(error)),
     }
@@ -168,6 +170,6 @@ pub fn create(request: &Request<'_>) -> Result<Created> {
 /// The caller's keyring must not be reachable from inside, and joining one by its name makes it
 /// only where nobody of this user has made it before.
 fn keyring_name(id: &Id) -> Result<String> {
-    let token = keyring::token().doing(|| "name the session keyring")?;
+    let token = random::number().doing(|| "name the session keyring")?;
     Ok(format!("_ses.{id}.{token:016x}"))
 }

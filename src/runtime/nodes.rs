@@ -13,7 +13,7 @@ use crate::host::Host;
 use crate::model::device::{Device, MASK};
 use crate::model::namespaces::IdMapping;
 use crate::model::plan::Plan;
-use crate::sys::dev::Common;
+use crate::sys::dev::{self, Common};
 use crate::sys::mount::{self, MountAttr, attr};
 use crate::sys::{cred, fs, mem};
 
@@ -43,7 +43,7 @@ pub fn make(plan: &Plan, pid: i32) -> Result<OwnedFd> {
             .map_err(|error| error.field(&device.field))?;
     }
     if !plan.rootfs.masked.is_empty() {
-        let made = node(&tree, MASK, libc::S_IFCHR, 0o666, libc::makedev(1, 3));
+        let made = node(&tree, MASK, libc::S_IFCHR, 0o666, dev::NULL.number());
         made.doing(|| "make a null device")?;
     }
     Ok(tree)

@@ -26,7 +26,7 @@ use crate::model::plan::Plan;
 use crate::model::process::Process;
 use crate::plan::notify;
 use crate::sys::netlink::Netlink;
-use crate::sys::{clib, fs as files, mem, ns};
+use crate::sys::{clock as clocks, fs as files, mem, ns};
 
 /// Looks at everything; the namespace files, which are opened on the way, and what was found.
 pub fn check(plan: &Plan, process: &Process) -> (Vec<OwnedFd>, Findings) {
@@ -119,7 +119,7 @@ fn network_devices(devices: &[NetDevice], findings: &mut Findings) {
 /// A clock of the container shows neither less than nothing nor more than the kernel allows
 /// (time_namespaces(7)).
 fn clock(offset: &TimeOffset, findings: &mut Findings) {
-    let Ok(now) = clib::clock(offset.clock) else { return };
+    let Ok(now) = clocks::now(offset.clock) else { return };
     let least = -now.tv_sec;
     if !(least..=MAX_CLOCK - now.tv_sec).contains(&offset.secs) {
         let (most, hosts) = (MAX_CLOCK - now.tv_sec, now.tv_sec);

@@ -12,9 +12,9 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 
 use crate::error::{Doing, Error, Result};
+use crate::sys::c_array::CArray;
 use crate::sys::mount::{self, MountAttr, attr};
-use crate::sys::page::CArray;
-use crate::sys::{RawFd, clone, fs, mem};
+use crate::sys::{RawFd, auxv, clone, fd, fs, memfd, memory};
 
 /// Verbs whose process always enters a container; `start` asks for itself. sys/first.rs has them, too:
 /// it cannot use a table of pointers.
@@ -31,7 +31,7 @@ static MOUNT: AtomicI32 = AtomicI32::new(-1);
 /// CVE-2020-5291: nothing of `rt` is written for a caller that it must not trust. No verb is: even
 /// the path of the log would be opened with the rights of another.
 pub fn refuse_setuid() -> Result<()> {
-    if mem::is_setuid() {
+    if auxv::is_setuid() {
         let hint = "take the mode or the capabilities away: chmod ug-s, setcap -r";
         let text = "rt must not be installed setuid or with file capabilities";
         return Err(Error::new(text).hint(hint));
@@ -58,13 +58,13 @@ pub fn ensure() -> Result<()> {
         return Ok(());
     }
     let flags = libc::O_RDONLY;
-    let exe = fs::openat(libc::AT_FDCWD, c"/proc/self/exe", flags, 0).map(mem::own);
+    let exe = fs::openat(libc::AT_FDCWD, c"/proc/self/exe", flags, 0).map(fd::own);
     let exe = exe.doing(|| "open /proc/self/exe")?;
     if fs::is_readonly(exe.as_raw_fd()).doing(|| "look at the mount of rt")? || is_sealed(&exe) {
         PROTECTED.store(true, Relaxed);
         MOUNT.store(kept_open(&exe).unwrap_or(-1), Relaxed);
         // One call instead of a page fault for each page.
-        mem::populate_stack();
+        memory::populate_stack();
         return Ok(());
     }
     let copy = match readonly_mount(&exe) {
@@ -74,7 +74,7 @@ pub fn ensure() -> Result<()> {
     let words = std::env::args_os().filter_map(|word| CString::new(word.into_vec()).ok());
     let argv = CArray::new(words.collect());
     // Not close-on-exec. Where the limit on descriptors is too low for it, the kernel waits now.
-    let kept = fcntl(&copy, FcntlArg::F_DUPFD(mem::HIGH)).map(mem::own).ok();
+    let kept = fcntl(&copy, FcntlArg::F_DUPFD(fd::HIGH)).map(fd::own).ok();
     let from = kept.as_ref().unwrap_or(&copy);
     let errno = clone::fexecve(from.as_raw_fd(), &argv);
     Err(Error::new("start rt from a read-only copy of itself").errno(errno))
@@ -91,13 +91,13 @@ pub fn let_go() {
 
 /// The descriptor that the first start has kept open, if it is of our own program.
 fn kept_open(exe: &OwnedFd) -> Option<RawFd> {
-    let fd = mem::started_from().filter(|fd| *fd >= mem::HIGH)?;
+    let fd = auxv::started_from().filter(|fd| *fd >= fd::HIGH)?;
     let (kept, own) = (fs::fstat(fd).ok()?, fs::fstat(exe.as_raw_fd()).ok()?);
     ((kept.st_dev, kept.st_ino) == (own.st_dev, own.st_ino)).then_some(fd)
 }
 
 fn readonly_mount(exe: &OwnedFd) -> Result<OwnedFd, Errno> {
-    let tree = mem::own(mount::clone_tree(exe.as_raw_fd(), c"", false)?);
+    let tree = fd::own(mount::clone_tree(exe.as_raw_fd(), c"", false)?);
     let readonly = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
     mount::mount_setattr(tree.as_raw_fd(), false, &readonly)?;
     Ok(tree)
@@ -118,7 +118,7 @@ fn is_sealed(file: &OwnedFd) -> bool {
 #[inline(never)]
 fn sealed_copy(exe: &OwnedFd) -> Result<OwnedFd> {
     let doing = || "copy rt into memory";
-    let copy = mem::memfd(c"rt").doing(doing)?;
+    let copy = memfd::sealable_program(c"rt").doing(doing)?;
     let mut from = std::fs::File::from(exe.try_clone().doing(doing)?);
     let mut to = std::fs::File::from(copy.try_clone().doing(doing)?);
     std::io::copy(&mut from, &mut to).doing(doing)?;
@@ -127,5 +127,5 @@ fn sealed_copy(exe: &OwnedFd) -> Result<OwnedFd> {
     // execve(2) refuses a file that somebody has open for writing.
     let path = CString::new(format!("/proc/self/fd/{}", copy.as_raw_fd())).unwrap_or_default();
     let readable = fs::openat(libc::AT_FDCWD, &path, libc::O_RDONLY, 0);
-    Ok(mem::own(readable.doing(|| "open the copy of rt in memory")?))
+    Ok(fd::own(readable.doing(|| "open the copy of rt in memory")?))
 }

@@ -3,6 +3,7 @@
 
 use super::idmap;
 use crate::error::Result;
+use crate::sys::fd::AFTER_STDIO;
 use crate::sys::fs::{self, magic};
 
 /// Gives pipes and terminals to the user of the container as it is known outside, by the map of
@@ -11,7 +12,7 @@ use crate::sys::fs::{self, magic};
 pub fn give(pid: i32, uid: u32) -> Result<()> {
     let map = idmap::of_process(pid, "uid_map")?;
     let Some(owner) = map.iter().find_map(|map| map.outside(uid)) else { return Ok(()) };
-    for fd in (0..3).filter(|fd| is_of_nobody_else(*fd)) {
+    for fd in (0..AFTER_STDIO).filter(|fd| is_of_nobody_else(*fd)) {
         if let Err(errno) = fs::fchown(fd, owner, fs::SAME_ID) {
             tracing::debug!("stdio {fd} stays with its owner: {errno}");
         }

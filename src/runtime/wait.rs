@@ -111,8 +111,8 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::sys::c_array::CArray;
     use crate::sys::clone::{self, Side};
-    use crate::sys::page::CArray;
     use crate::sys::{cred, fs, pty};
 
     /// `/bin/sh -c script`, on the terminal if there is one.

@@ -1,19 +1,19 @@
 //! Which call of a step failed: a number that goes through the socket, and the words for it.
 
+use crate::sys::numbered::numbered;
+
 /// Numbers that go through the socket, and the words for them.
 macro_rules! calls {
     ($($name:ident => $words:literal,)*) => {
-        /// Which call of a step failed.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[repr(u8)]
-        #[allow(missing_docs)]
-        pub enum Call {
-            $($name,)*
+        numbered! {
+            /// Which call of a step failed.
+            #[allow(missing_docs)]
+            pub enum Call {
+                $($name,)*
+            }
         }
 
         impl Call {
-            const ALL: &[Call] = &[$(Call::$name,)*];
-
             /// Words for the error message; empty where the name of the step says it all.
             pub fn describe(self) -> &'static str {
                 match self {
@@ -68,14 +68,4 @@ calls! {
     UmountHost => "umount the host's proc or sysfs",
     Write => "write",
     WrongKind => "one of source and target is a directory, the other is not",
-}
-
-impl Call {
-    /// The inverse of `as u8`, for the parent.
-    pub fn from_byte(byte: u8) -> Self {
-        match Call::ALL.get(byte as usize) {
-            Some(call) => *call,
-            None => Call::None,
-        }
-    }
 }

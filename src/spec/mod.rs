@@ -35,15 +35,12 @@ use oci_spec::runtime::{LinuxResources, Process, Spec};
 
 use self::lenient::Found;
 use self::tree::Json;
-use crate::diag::field::{Field, Violation};
+use crate::diag::field::{CONFIG, Field, Violation};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::sys::io;
 
 /// What errors call the document given to `rt update`.
 pub const RESOURCES: &str = "resources";
-
-/// The name of the configuration in a bundle.
-pub const CONFIG: &str = "config.json";
 
 /// More than any configuration needs: 600 mounts and a seccomp profile are 200 KiB.
 const MAX_SIZE: u64 = 8 << 20;

@@ -19,11 +19,11 @@ use serde::Deserialize;
 use super::gate::GATE;
 use super::record::{Record, VERSION};
 use super::{Id, root};
+use crate::diag::field::CONFIG;
 use crate::error::{Doing, Error, Kind, Result};
 
 const RECORD: &str = "state.json";
 const INTENT: &str = "intent.json";
-const CONFIG: &str = "config.json";
 const RESOURCES: &str = "resources.json";
 const HIGH: &str = "memory.high";
 /// Both files are small; what is larger is not ours.

@@ -7,7 +7,7 @@ use core::sync::atomic::AtomicU32;
 
 use nix::errno::Errno;
 
-use super::page::CArray;
+use super::c_array::CArray;
 use super::{RawFd, check};
 
 /// `CLONE_INTO_CGROUP` of `linux/sched.h`.

@@ -4,36 +4,62 @@
 
 use core::ffi::CStr;
 
-/// `MEM_MAJOR` of `linux/major.h`.
+/// `MEM_MAJOR` and `TTYAUX_MAJOR` of `linux/major.h`.
 const MEM_MAJOR: u32 = 1;
+const TTYAUX_MAJOR: u32 = 5;
 
 /// One of these devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Common {
-    minor: u32,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
     /// Where it is, here as in a container.
     pub path: &'static CStr,
 }
 
-/// The null device.
-pub const NULL: Common = Common { minor: 3, path: c"/dev/null" };
+const fn memory(minor: u32, path: &'static CStr) -> Common {
+    Common { major: MEM_MAJOR, minor, path }
+}
 
-/// All of them (config-linux.md, "Default Devices"), but for terminals.
-const ALL: [Common; 5] = [
+/// The null device.
+pub const NULL: Common = memory(3, c"/dev/null");
+
+/// Those without a state, so that one file of it is as good as another: all but terminals.
+const ALIKE: [Common; 5] = [
     NULL,
-    Common { minor: 5, path: c"/dev/zero" },
-    Common { minor: 7, path: c"/dev/full" },
-    Common { minor: 8, path: c"/dev/random" },
-    Common { minor: 9, path: c"/dev/urandom" },
+    memory(5, c"/dev/zero"),
+    memory(7, c"/dev/full"),
+    memory(8, c"/dev/random"),
+    memory(9, c"/dev/urandom"),
 ];
 
+/// The terminal of whoever opens it.
+const TTY: Common = Common { major: TTYAUX_MAJOR, minor: 0, path: c"/dev/tty" };
+
+/// All of them (config-linux.md, "Default Devices").
+pub const DEFAULTS: [Common; 6] = {
+    let [null, zero, full, random, urandom] = ALIKE;
+    [null, zero, full, random, urandom, TTY]
+};
+
 impl Common {
-    /// The one that a file is.
+    /// makedev(3).
+    pub fn number(self) -> u64 {
+        libc::makedev(self.major, self.minor)
+    }
+
+    /// Its name in /dev.
+    pub fn name(self) -> &'static CStr {
+        let name = self.path.to_bytes_with_nul().get(c"/dev/".count_bytes()..).unwrap_or_default();
+        CStr::from_bytes_until_nul(name).unwrap_or_default()
+    }
+
+    /// The one that a file is, if it is not a terminal.
     pub fn of(stat: &libc::stat) -> Option<Self> {
-        let minor = (stat.st_mode & libc::S_IFMT == libc::S_IFCHR
-            && libc::major(stat.st_rdev) == MEM_MAJOR)
-            .then(|| libc::minor(stat.st_rdev))?;
-        ALL.into_iter().find(|device| device.minor == minor)
+        let is_char = stat.st_mode & libc::S_IFMT == libc::S_IFCHR;
+        ALIKE.into_iter().find(|device| is_char && device.number() == stat.st_rdev)
     }
 
     /// This one, to be opened with these flags, as a number.
@@ -43,7 +69,7 @@ impl Common {
 
     /// The inverse of [`Common::wanted`]. Flags that could make or change a file are left out.
     pub fn from_wanted(wanted: u64) -> Option<(Self, i32)> {
-        let device = ALL.into_iter().find(|device| u64::from(device.minor) == wanted >> 32)?;
+        let device = ALIKE.into_iter().find(|device| u64::from(device.minor) == wanted >> 32)?;
         Some((device, reopened(wanted as u32 as i32)))
     }
 }
@@ -63,7 +89,7 @@ mod tests {
     #[test]
     fn what_is_wanted_survives_and_can_make_nothing() {
         let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_TRUNC;
-        for device in ALL {
+        for device in ALIKE {
             let (found, flags) = Common::from_wanted(device.wanted(flags)).expect("a device");
             assert_eq!(found, device);
             assert_eq!(flags, libc::O_WRONLY | libc::O_APPEND | libc::O_NOCTTY);
@@ -71,5 +97,18 @@ mod tests {
         let path = NULL.wanted(libc::O_PATH | libc::O_CLOEXEC);
         assert_eq!(Common::from_wanted(path), Some((NULL, libc::O_PATH)));
         assert_eq!(Common::from_wanted(0), None);
+    }
+
+    #[test]
+    fn devices_are_what_they_are_here() {
+        for device in DEFAULTS {
+            let here = nix::sys::stat::stat(device.path).expect("a device");
+            assert_eq!(here.st_rdev, device.number(), "{device:?}");
+            assert_eq!(Common::of(&here), Some(device).filter(|device| *device != TTY));
+            assert_eq!(
+                [c"/dev/", device.name()].map(CStr::to_bytes).concat(),
+                device.path.to_bytes()
+            );
+        }
     }
 }

@@ -9,7 +9,7 @@
 use core::arch::{asm, naked_asm};
 use core::mem::MaybeUninit;
 
-use super::mem::HIGH;
+use super::fd::HIGH;
 use super::mount::{MountAttr, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE, attr};
 
 /// Where the kernel begins: build.rs names it to the linker. The stack pointer is at the number of

@@ -1,15 +1,14 @@
-//! Pipes, memory files and readiness. [`poll`] is child-safe; the others are for the parent.
+//! Pipes and readiness. [`poll`] is child-safe; the others are for the parent.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::mem::own;
-use super::{RawFd, check, check_fd, check_unit};
+pub use super::memfd::memory_file;
 
-/// `MFD_NOEXEC_SEAL` of `linux/memfd.h`, from Linux 6.3 on.
-const MFD_NOEXEC_SEAL: u32 = 8;
+use super::fd::own;
+use super::{RawFd, check, check_unit};
 
 /// One descriptor to wait for, as poll(2) takes it; a negative one is left out.
 pub fn interest(fd: RawFd, events: i16) -> libc::pollfd {
@@ -38,20 +37,6 @@ pub fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
     // SAFETY: fds has room for the two descriptors.
     check_unit(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) }.into())?;
     Ok((own(fds[0]), own(fds[1])))
-}
-
-/// memfd_create(2), close-on-exec, never executable where the kernel can promise that.
-pub fn memory_file(name: &core::ffi::CStr) -> Result<OwnedFd, Errno> {
-    let create = |flags: u32| {
-        // SAFETY: name is NUL-terminated.
-        check_fd(unsafe { libc::syscall(libc::SYS_memfd_create, name.as_ptr(), flags) })
-    };
-    match create(libc::MFD_CLOEXEC | MFD_NOEXEC_SEAL) {
-        // Linux before 6.3 does not know the flag.
-        Err(Errno::EINVAL) => create(libc::MFD_CLOEXEC),
-        other => other,
-    }
-    .map(own)
 }
 
 /// Sets or clears `O_NONBLOCK`, for everybody who shares this open file.

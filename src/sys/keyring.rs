@@ -18,14 +18,6 @@ pub fn join_session_keyring(name: &CStr) -> Result<i32, Errno> {
     check(answer).map(|serial| serial as i32)
 }
 
-/// A number that nobody can guess.
-pub fn token() -> Result<u64, Errno> {
-    let mut bytes = [0u8; 8];
-    // SAFETY: bytes is as long as said; so few are given at once (getrandom(2)).
-    check(unsafe { libc::syscall(libc::SYS_getrandom, bytes.as_mut_ptr(), bytes.len(), 0) })?;
-    Ok(u64::from_ne_bytes(bytes))
-}
-
 /// Adds permission bits to those that a key has (`KEYCTL_DESCRIBE` prints them in hex as
 /// the fourth of five fields).
 pub fn add_permissions(serial: i32, add: u32) -> Result<(), Errno> {

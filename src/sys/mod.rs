@@ -2,33 +2,39 @@
 //! place with `unsafe`.
 //!
 //! Two tiers. Most files are *child-safe*: their functions take `&CStr`, raw fds and
-//! integers, allocate nothing, and may run between clone3 and execve. [`alloc`], [`bpf`], [`clib`],
-//! [`mem`], [`netlink`], [`proc`], [`statmount`], most of [`pidfd`] and all of [`io`] but `poll`
-//! and `pipe` are for the parent only. `first` is over before both.
+//! integers, allocate nothing, and may run between clone3 and execve. [`alloc`], [`auxv`], [`bpf`],
+//! [`clock`], [`fd`], [`memfd`], [`netlink`], [`path`], [`proc`], [`statmount`], most of [`pidfd`] and
+//! all of [`io`] but `poll` and `pipe` are for the parent only. `first` is over before both.
 
 pub mod alloc;
+pub mod auxv;
 pub mod bpf;
-pub mod clib;
+pub mod c_array;
+pub mod clock;
 pub mod clone;
 pub mod copy;
 pub mod cred;
 pub mod dev;
 pub mod dir;
+pub mod fd;
 #[cfg(first_start)]
 mod first;
 pub mod fs;
 pub mod io;
 pub mod keyring;
-pub mod mem;
+pub mod memfd;
 pub mod memory;
 pub mod mount;
 pub mod net;
 pub mod netlink;
 pub mod ns;
+pub mod numbered;
 pub mod page;
+pub mod path;
 pub mod pidfd;
 pub mod proc;
 pub mod pty;
+pub mod random;
 pub mod sched;
 pub mod seccomp;
 pub mod signal;
@@ -37,6 +43,8 @@ pub mod statmount;
 
 use nix::errno::Errno;
 
+/// As most files of the runtime call it.
+pub use fd as mem;
 pub use std::os::fd::RawFd;
 
 /// Turns the answer of `libc::syscall` into a result.

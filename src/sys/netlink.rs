@@ -8,7 +8,7 @@ use std::ptr;
 
 use nix::errno::Errno;
 
-use super::mem::own;
+use super::fd::own;
 use super::{RawFd, check, check_fd};
 
 /// From `linux/if_link.h` and `linux/if_addr.h`.

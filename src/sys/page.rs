@@ -1,12 +1,12 @@
-//! Memory that both sides of a clone see, and string arrays for execve(2).
+//! Memory that both sides of a clone see.
 
-use std::ffi::{CStr, CString, c_char};
 use std::ptr;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use nix::errno::Errno;
 
 use super::RawFd;
+pub use super::c_array::CArray;
 
 /// One page shared with the child, by which both sides talk without a system call.
 #[derive(Debug)]
@@ -105,40 +105,6 @@ fn first_note(bytes: &[u8]) -> Option<(Note, &[u8])> {
     let (path, rest) = rest.split_at_checked(u16::from_ne_bytes(*length).into())?;
     let (device, inode) = (u64::from_ne_bytes(*device), u64::from_ne_bytes(*inode));
     Some((Note { device, inode, path: path.to_vec() }, rest))
-}
-
-/// A null-terminated array of NUL-terminated strings, as execve(2) takes it, with room
-/// for one string more.
-#[derive(Debug)]
-pub struct CArray {
-    strings: Vec<CString>,
-    pointers: Vec<*const c_char>,
-}
-
-impl CArray {
-    /// Takes the strings and lays out the pointers.
-    pub fn new(strings: Vec<CString>) -> Self {
-        let pointers = strings.iter().map(|s| s.as_ptr()).chain([ptr::null(); 2]).collect();
-        CArray { strings, pointers }
-    }
-
-    /// The array for the kernel.
-    pub fn as_ptr(&self) -> *const *const c_char {
-        self.pointers.as_ptr()
-    }
-
-    /// The array for the kernel with one string more, which must live until it is used.
-    pub(super) fn with_extra(&mut self, extra: Option<&CStr>) -> *const *const c_char {
-        if let Some(spare) = self.pointers.get_mut(self.strings.len()) {
-            *spare = extra.map_or(ptr::null(), CStr::as_ptr);
-        }
-        self.pointers.as_ptr()
-    }
-
-    /// The strings, for people.
-    pub fn strings(&self) -> impl Iterator<Item = &CStr> {
-        self.strings.iter().map(CString::as_c_str)
-    }
 }
 
 #[cfg(test)]

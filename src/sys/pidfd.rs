@@ -1,12 +1,14 @@
 //! Processes by descriptor: a pid is never an identity (pidfd_open(2)). Parent only.
 
+use std::ffi::CString;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use nix::errno::Errno;
 
-use super::{RawFd, check_fd, check_unit};
+use super::fd::own;
+use super::{RawFd, check_fd, check_unit, fs, io};
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +73,18 @@ pub fn pid(pidfd: BorrowedFd<'_>) -> Result<i32, Errno> {
     }
 }
 
+/// The root directory of a process, by its pid as our procfs has it: not that of a later process which
+/// has got the pid.
+pub fn root(pid: i32, pidfd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let path = CString::new(format!("/proc/{pid}/root")).map_err(|_| Errno::EINVAL)?;
+    let root = fs::openat(libc::AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0).map(own)?;
+    // As long as it has not ended, nobody else can have its pid.
+    match io::poll(&mut [io::interest(pidfd.as_raw_fd(), libc::POLLIN)], 0)? {
+        0 => Ok(root),
+        _ => Err(Errno::ESRCH),
+    }
+}
+
 /// Whether it is a child of ours, dead or alive.
 pub fn is_child(pidfd: BorrowedFd<'_>) -> Result<bool, Errno> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
@@ -112,5 +126,28 @@ pub fn wait_raw(pidfd: RawFd, nohang: bool) -> Result<Option<Exit>, Errno> {
             libc::CLD_EXITED => Exit::Code(status),
             _ => Exit::Signal(status),
         }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn the_root_is_that_of_the_process_and_of_no_other() {
+        let mut cat = Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat");
+        let pid = cat.id() as i32;
+        let pidfd = open(pid).expect("a pidfd");
+        let ours = nix::sys::stat::stat("/").expect("our root").st_ino;
+        let found = root(pid, pidfd.as_fd()).expect("its root");
+        assert_eq!(nix::sys::stat::fstat(&found).expect("it").st_ino, ours);
+        drop(cat.stdin.take());
+        cat.wait().expect("its end");
+        // As if this process had got the pid.
+        let own_pid = std::process::id() as i32;
+        assert_eq!(root(own_pid, pidfd.as_fd()).err(), Some(Errno::ESRCH));
     }
 }

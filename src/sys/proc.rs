@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 
-use super::mem::own;
+use super::fd::own;
 use super::mount;
 use super::signal::Mask;
 

@@ -14,6 +14,7 @@ tests! {
     another_cgroup_namespace_loses_no_cgroup: needs(Need::Tool("unshare")).needs(Need::FileDriver).rt_only(),
     kill_needs_no_cgroup: needs(Need::Tool("unshare")),
     status_needs_no_cgroup: needs(Need::Tool("unshare")).except_crun("says stopped"),
+    all_ids_make_no_root_of_the_machine: needs(Need::Tool("unshare")).needs(Need::UserNamespace).rt_only(),
     root_without_mknod_gets_the_hosts_devices: needs(Need::Tool("setpriv")).except_crun("EPERM"),
     root_without_sys_admin_is_told_so: needs(Need::Tool("setpriv")).rt_only(),
 }
@@ -50,6 +51,22 @@ fn without_a_procfs_nothing_is_taken_for_stopped(c: &Case) {
     }
     assert_eq!(c.status(), "running");
     c.down();
+}
+
+/// A user namespace is one also where it has all ids: what its root makes is kept where an ordinary
+/// user's is.
+fn all_ids_make_no_root_of_the_machine(c: &Case) {
+    let dir = c.path("runtime-dir");
+    fs::create_dir(&dir).unwrap();
+    // A file in the place of the default root says which one is opened.
+    fs::write(dir.join("rt"), "").unwrap();
+    let map = "mkfifo a b; unshare -U sh -c 'echo >a; read x <b; exec \"$@\"' sh \"$@\" & read x <a; \
+               for kind in uid gid; do echo 0 0 4294967295 >/proc/$!/${kind}_map; done; \
+               echo >b; wait $!";
+    let list = || c.bare_cmd(&["list"]).env("XDG_RUNTIME_DIR", &dir.to_string_lossy()).cwd(&dir);
+    let out = list().through(&["sh", "-c", map, "sh"]).run();
+    out.fails(&format!("open the state root {}", dir.join("rt").display()));
+    list().run().ok();
 }
 
 fn another_pid_namespace_does_not_know_the_status(c: &Case) {

@@ -53,18 +53,28 @@ pub struct UnitRecord {
 pub struct Systemd {
     instance: Instance,
     rootless: bool,
+    /// None for a unit that is there.
+    tree: Option<Tree>,
     record: CgroupRecord,
 }
 
 impl Systemd {
     /// `rootless`: a device program that may not be loaded is forgiven.
-    pub fn new(instance: Instance, rootless: bool) -> Self {
-        Systemd { instance, rootless, record: CgroupRecord::none() }
+    pub fn new(instance: Instance, rootless: bool, tree: Tree) -> Self {
+        Systemd { instance, rootless, tree: Some(tree), record: CgroupRecord::none() }
     }
 
     /// For a unit that is there.
     pub(super) fn of(record: &CgroupRecord, unit: &UnitRecord) -> Self {
-        Systemd { instance: unit.instance, rootless: false, record: record.clone() }
+        Systemd { instance: unit.instance, rootless: false, tree: None, record: record.clone() }
+    }
+
+    /// Something to do with the root of the cgroup tree.
+    fn in_tree<T>(&self, work: impl FnOnce(&OwnedFd) -> T) -> Result<T> {
+        match &self.tree {
+            Some(tree) => Ok(work(&tree.root)),
+            None => Ok(work(&Tree::open()?.root)),
+        }
     }
 
     /// Makes the unit, with all properties that this systemd knows; what is left for files.
@@ -129,7 +139,7 @@ impl Systemd {
             return Ok(());
         }
         let path = unit.cgroup();
-        let Ok(leaf) = files::open_cgroup(Tree::open()?.root, &path) else { return Ok(()) };
+        let Ok(leaf) = self.in_tree(|root| files::open_cgroup(root, &path))? else { return Ok(()) };
         let checked = precheck::demand(&leaf, &path, None, &Field::of("linux.cgroupsPath"));
         if checked.is_err() {
             self.record = CgroupRecord::none();
@@ -140,7 +150,7 @@ impl Systemd {
     /// From here on the cgroup is known by its id.
     fn note(&mut self, path: &str) -> Result<OwnedFd> {
         let doing = || format!("open cgroup /{path}");
-        let leaf = files::open_cgroup(Tree::open()?.root, path).doing(doing)?;
+        let leaf = self.in_tree(|root| files::open_cgroup(root, path))?.doing(doing)?;
         let id = Some(fstat(&leaf).doing(doing)?.st_ino);
         self.record.path = path.to_owned();
         self.record.id = id;
@@ -158,7 +168,7 @@ impl Systemd {
                 let mut answer = Err(errno);
                 if errno == Errno::ENOENT {
                     // systemd leaves alone what it does not manage, for example hugetlb.
-                    controllers = Controllers::enable(&Tree::open()?.root, path, &[]);
+                    controllers = self.in_tree(|root| Controllers::enable(root, path, &[]))?;
                     answer = write(leaf, setting);
                 }
                 answer.map_err(|errno| refused(path, setting, errno, &controllers))

@@ -27,8 +27,6 @@ const PERCENT: u64 = 10_000;
 const MOST_BFQ: u64 = 1_000;
 /// Tasks that a kernel can have (PID_MAX_LIMIT).
 const MOST_TASKS: u64 = 4 << 20;
-/// Processors and memory nodes that a kernel can have.
-const MOST_IN_SET: usize = 8192;
 
 /// The versions of systemd that brought a property.
 mod since {
@@ -174,7 +172,7 @@ fn tasks(text: &str) -> Option<u64> {
 
 /// The lowest processor is the lowest bit of the first byte.
 fn bit_set(text: &str) -> Option<Value> {
-    let words = ranges::kernel_list(text, MOST_IN_SET)?;
+    let words = ranges::kernel_list(text)?;
     let mut bytes: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
     let length = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     bytes.truncate(length);

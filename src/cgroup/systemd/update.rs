@@ -46,9 +46,9 @@ pub fn update<'a>(unit: &'a UnitRecord, cgroup: &'a Cgroup, change: &Change) -> 
         Err(Untold { error, knows }) => {
             // Who may know of it has to be told what is in force again.
             if knows {
-                changed.take_back()
+                changed.take_back();
             } else {
-                changed.applied.take_back()
+                changed.applied.take_back();
             }
             Err(error)
         }

@@ -5,29 +5,36 @@ use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 use crate::diag::field::Field;
 use crate::diag::findings::Findings;
 use crate::model::device_rules::{ALL, DeviceKind, DeviceRule, MKNOD, READ, WRITE};
+use crate::sys::dev::{self, Common};
 
 const fn allow(kind: DeviceKind, major: Option<u32>, minor: Option<u32>, access: u8) -> DeviceRule {
     DeviceRule { allow: true, kind: Some(kind), major, minor, access }
 }
 
+const fn node(device: Common) -> DeviceRule {
+    allow(DeviceKind::Char, Some(device.major), Some(device.minor), ALL)
+}
+
 /// What containers may use whatever the configuration says, since images and engines rely
 /// on it: making (not opening) any node, the spec's default devices, terminals, and tun,
 /// without which VPN clients in containers broke.
-#[rustfmt::skip]
-pub const DEFAULTS: &[DeviceRule] = &[
-    allow(DeviceKind::Char, None, None, MKNOD),
-    allow(DeviceKind::Block, None, None, MKNOD),
-    allow(DeviceKind::Char, Some(1), Some(3), ALL),      // null
-    allow(DeviceKind::Char, Some(1), Some(5), ALL),      // zero
-    allow(DeviceKind::Char, Some(1), Some(7), ALL),      // full
-    allow(DeviceKind::Char, Some(1), Some(8), ALL),      // random
-    allow(DeviceKind::Char, Some(1), Some(9), ALL),      // urandom
-    allow(DeviceKind::Char, Some(5), Some(0), ALL),      // tty
-    allow(DeviceKind::Char, Some(5), Some(1), ALL),      // console
-    allow(DeviceKind::Char, Some(5), Some(2), ALL),      // ptmx
-    allow(DeviceKind::Char, Some(136), None, ALL),       // pts/*
-    allow(DeviceKind::Char, Some(10), Some(200), ALL),   // net/tun
-];
+pub const DEFAULTS: [DeviceRule; 12] = {
+    let [null, zero, full, random, urandom, tty] = dev::DEFAULTS;
+    [
+        allow(DeviceKind::Char, None, None, MKNOD),
+        allow(DeviceKind::Block, None, None, MKNOD),
+        node(null),
+        node(zero),
+        node(full),
+        node(random),
+        node(urandom),
+        node(tty),
+        allow(DeviceKind::Char, Some(5), Some(1), ALL), // console
+        allow(DeviceKind::Char, Some(5), Some(2), ALL), // ptmx
+        allow(DeviceKind::Char, Some(136), None, ALL),  // pts/*
+        allow(DeviceKind::Char, Some(10), Some(200), ALL), // net/tun
+    ]
+};
 
 /// The configured rules, then the defaults.
 pub(super) fn plan(
@@ -39,7 +46,7 @@ pub(super) fn plan(
     for (index, rule) in given.iter().enumerate() {
         rules.extend(one(rule, &field.at(index), findings));
     }
-    rules.extend_from_slice(DEFAULTS);
+    rules.extend_from_slice(&DEFAULTS);
     rules
 }
 
@@ -125,7 +132,7 @@ mod tests {
         assert!(refused.is_empty());
         assert!(rules[0].is_reset() && !rules[0].allow);
         assert_eq!(rules[1], allow(DeviceKind::Char, Some(10), None, READ | WRITE));
-        assert_eq!(rules[2..], *DEFAULTS);
+        assert_eq!(rules[2..], DEFAULTS);
     }
 
     #[test]
@@ -143,7 +150,7 @@ mod tests {
         );
         assert!(refused.is_empty());
         assert_eq!(rules[0], allow(DeviceKind::Char, Some(10), Some(7), READ));
-        assert_eq!(rules[1..], *DEFAULTS);
+        assert_eq!(rules[1..], DEFAULTS);
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Birth {
     /// Turns the numbers of a `Failed` frame into words.
     pub(super) fn failure(&self, frame: Frame, text: &[u8]) -> Error {
         let (index, errno) = (self.step(), Errno::from_raw(frame.errno));
-        let call = Call::from_byte(frame.call);
+        let call = Call::from_byte(frame.call).unwrap_or(Call::None);
         if let Call::Lookup | Call::Exec = call {
             let error = match call {
                 Call::Lookup => self.not_found(errno),
