@@ -109,7 +109,7 @@ fn main() {
         Side::Parent { pidfd, .. } => {
             drop(starting);
             if safe {
-                guard::attach(cgroup.as_fd(), DEFAULTS).expect("guard the devices");
+                guard::attach(cgroup.as_fd(), &DEFAULTS).expect("guard the devices");
             }
             state.save();
             drop(theirs);

@@ -47,7 +47,7 @@ impl Outcome {
             Some(What::Exited) => Outcome::Exited(number),
             Some(What::Killed) => Outcome::Killed(number),
             Some(What::Step) => {
-                let call = u8::try_from(call).map_or(Call::None, Call::from_byte);
+                let call = u8::try_from(call).ok().and_then(Call::from_byte).unwrap_or(Call::None);
                 Outcome::Step(Failed { errno: Errno::from_raw(number), call, part: 0 })
             }
             Some(call) => Outcome::Failed(call, Errno::from_raw(number)),
