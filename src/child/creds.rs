@@ -13,7 +13,7 @@ use crate::sys::{cred, fs};
 
 /// Drops everything else, whether it seems to be there or not. The kernel says `EINVAL`
 /// to the first number that it has no capability for.
-pub(crate) fn bounding_set(keep: u64) -> Result<(), Failure> {
+pub(super) fn bounding_set(keep: u64) -> Result<(), Failure> {
     let mut dropped = None;
     for capability in 0..64 {
         if keep & 1 << capability != 0 {
@@ -46,7 +46,7 @@ fn verify(same: bool) -> Result<(), Failure> {
 
 /// Groups, group, user, in this order: each needs rights that the next gives up. The
 /// permitted capabilities stay for the steps that follow.
-pub(crate) fn become_user(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<(), Failure> {
+pub(super) fn become_user(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<(), Failure> {
     cred::keep_capabilities(true)?;
     if let Some(groups) = groups {
         cred::setgroups(groups)?;
@@ -71,7 +71,7 @@ fn verify_groups(groups: &[u32]) -> Result<(), Failure> {
 }
 
 /// execve(2) grants nothing from here on.
-pub(crate) fn no_new_privileges() -> Result<(), Failure> {
+pub(super) fn no_new_privileges() -> Result<(), Failure> {
     cred::no_new_privileges()?;
     verify(cred::has_no_new_privileges().at(Call::Verify)?)
 }
@@ -83,7 +83,7 @@ pub(super) fn raise(mask: u64) -> Result<(), Failure> {
 }
 
 /// Puts the permitted capabilities, which survived the change of user, into effect.
-pub(crate) fn raise_permitted() -> Result<(), Failure> {
+pub(super) fn raise_permitted() -> Result<(), Failure> {
     let (_, permitted, inheritable) = cred::capget()?;
     Ok(cred::capset(permitted, permitted, inheritable)?)
 }
@@ -93,7 +93,7 @@ const SYS_ADMIN: u64 = 1 << 21;
 
 /// The last word on capabilities, but for the one that the filter still needs `before_filter`.
 /// Inheritable and ambient ones exist only where the configuration has them (CVE-2022-29162).
-pub(crate) fn drop_to(caps: &Caps, before_filter: bool, verified: bool) -> Result<(), Failure> {
+pub(super) fn drop_to(caps: &Caps, before_filter: bool, verified: bool) -> Result<(), Failure> {
     let kept = if before_filter { SYS_ADMIN } else { 0 };
     let (effective, permitted) = (caps.effective | kept, caps.permitted | kept);
     cred::ambient_clear()?;
@@ -123,6 +123,15 @@ pub(super) fn become_root(uid: u32, gid: u32) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The caller's groups are nobody's in a user namespace, and would count all the same.
+pub(super) fn drop_groups() -> Result<(), Failure> {
+    match cred::setgroups(&[]) {
+        // user_namespaces(7): setgroups is denied where an ordinary user made the mapping.
+        Ok(()) | Err(Errno::EPERM) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// Only what cannot be a file of somebody else's: pipes, sockets, terminals. /dev/null

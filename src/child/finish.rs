@@ -195,11 +195,23 @@ fn home_of(line: &[u8], uid: u32) -> Option<&[u8]> {
 
 /// Becomes the program. Returns only when that failed.
 pub(super) fn exec(at: &mut Place, script: &mut Script) -> Failure {
+    if let Some(program) = script.program {
+        return Failure::new(Call::Exec, exec_open(program, script));
+    }
     let Some(program) = script.candidates.get(at.program) else {
         return Failure::new(Call::Exec, Errno::ENOENT);
     };
     let errno = clone::execve(program, &script.argv, &mut script.envp, at.home.entry());
     Failure::new(Call::Exec, errno)
+}
+
+/// A script is given to its interpreter by the number of the descriptor, which must be open then.
+fn exec_open(program: RawFd, script: &mut Script) -> Errno {
+    let errno = clone::execve_open(program, &script.argv, &mut script.envp);
+    if errno == Errno::ENOENT && fs::keep_open(program).is_ok() {
+        return clone::execve_open(program, &script.argv, &mut script.envp);
+    }
+    errno
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ const LONGEST: usize = 4096;
 const EXEC: &[u8] = b"exec ";
 
 /// Writes a file of `self/attr`, and reads it again.
-pub(crate) fn set(proc: RawFd, path: &CStr, value: &[u8]) -> Result<(), Failure> {
+pub(super) fn set(proc: RawFd, path: &CStr, value: &[u8]) -> Result<(), Failure> {
     write_proc(proc, path, value)?;
     let resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV;
     let fd = openat2(proc, path, ::libc::O_RDONLY, 0, resolve).at(Call::Verify)?;

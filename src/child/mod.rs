@@ -1,5 +1,5 @@
-//! The quiet zone: what runs between clone3 and execve, in the container's first process
-//! (or in a process that `exec` puts into a container).
+//! The quiet zone: what runs between clone3 and execve, in the container's first process, in a
+//! process that `exec` puts into a container, and in one that becomes a hook.
 //!
 //! The child is a copy-on-write image of a process with one thread, made without the C
 //! library's knowledge. The rules, which `#![no_implicit_prelude]` in each file of this
@@ -30,17 +30,18 @@ use ::core::prelude::rust_2024::*;
 
 mod console;
 mod copyup;
-pub(crate) mod creds;
+mod creds;
 mod devices;
 mod diagnose;
 mod finish;
 mod gate;
 mod guard;
-pub(crate) mod label;
+pub(crate) mod hook;
+mod label;
 mod listener;
 mod mounts;
 mod null;
-pub(crate) mod process;
+mod process;
 mod procfs;
 mod report;
 mod resolve;
@@ -64,7 +65,7 @@ pub use crate::script::{Script, Step};
 
 /// What the child knows of where it is. Descriptors are -1 when there is none.
 pub(crate) struct Place {
-    /// The socket to the parent.
+    /// The socket to the parent; for a hook, the pipe for its report.
     link: RawFd,
     /// What the parent sees without being told.
     page: &'static SharedPage,
@@ -106,43 +107,63 @@ pub(crate) struct Place {
 
 /// Runs every step; on the first failure reports it and exits. Never returns.
 pub fn enter(mut script: Script, link: RawFd, proc: RawFd, page: &'static SharedPage) -> ! {
-    let mut place = Place {
-        link,
-        page,
-        proc,
-        procfs: [-1; procfs::MOST],
-        procfs_made: false,
-        joins_pid: false,
-        root: -1,
-        empty: -1,
-        null: -1,
-        null_attached: false,
-        nodes: -1,
-        gate: -1,
-        alone: false,
-        in_cwd: false,
-        program: 0,
-        unborn: script
-            .steps
-            .iter()
-            .any(|step| ::core::matches!(step.op, Op::EnterPidNamespace { .. })),
-        has_program: false,
-        detail: Detail::new(),
-        home: Home::new(),
-    };
-    for (index, step) in script.steps.iter().enumerate() {
-        place.page.step.store(index as u32, Ordering::Relaxed);
-        if let Err(failure) = step.op.run(&mut place, &script) {
-            place.fail(failure, &script);
-        }
-    }
-    let index = script.steps.len();
-    place.page.step.store(index as u32, Ordering::Relaxed);
-    let failure = finish::exec(&mut place, &mut script);
+    let mut place = Place::new(link, proc, page, &script);
+    let failure = place.become_program(&mut script);
     place.fail(failure, &script)
 }
 
 impl Place {
+    /// Where a script begins.
+    pub(crate) fn new(
+        link: RawFd,
+        proc: RawFd,
+        page: &'static SharedPage,
+        script: &Script,
+    ) -> Self {
+        Place {
+            link,
+            page,
+            proc,
+            procfs: [-1; procfs::MOST],
+            procfs_made: false,
+            joins_pid: false,
+            root: -1,
+            empty: -1,
+            null: -1,
+            null_attached: false,
+            nodes: -1,
+            gate: -1,
+            alone: false,
+            in_cwd: false,
+            program: 0,
+            unborn: script
+                .steps
+                .iter()
+                .any(|step| ::core::matches!(step.op, Op::EnterPidNamespace { .. })),
+            has_program: false,
+            detail: Detail::new(),
+            home: Home::new(),
+        }
+    }
+
+    /// Runs every step, and becomes the program. Returns only when something has failed: the page says
+    /// which step.
+    pub(crate) fn become_program(&mut self, script: &mut Script) -> Failure {
+        for (index, step) in script.steps.iter().enumerate() {
+            self.page.step.store(index as u32, Ordering::Relaxed);
+            if let Err(failure) = step.op.run(self, script) {
+                return failure;
+            }
+        }
+        self.page.step.store(script.steps.len() as u32, Ordering::Relaxed);
+        finish::exec(self, script)
+    }
+
+    /// The socket to the parent, or the report of a hook.
+    pub(crate) fn link(&self) -> RawFd {
+        self.link
+    }
+
     /// Tells the parent something and waits for its answer; the descriptor that came
     /// with it. Without a parent there is no reason to go on.
     fn ask(&mut self, kind: Kind, arg: u64) -> Result<sync::Received, Failure> {

@@ -19,7 +19,7 @@ use crate::sys::{RawFd, cred, io, keyring, pty, sched};
 
 /// The procfs is the one that the parent opened on the host; nothing mounted over a part
 /// of it is followed (CVE-2025-52881).
-pub(crate) fn write_proc(proc: RawFd, path: &CStr, value: &[u8]) -> Result<(), Failure> {
+pub(super) fn write_proc(proc: RawFd, path: &CStr, value: &[u8]) -> Result<(), Failure> {
     let resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV;
     let fd = openat2(proc, path, ::libc::O_WRONLY, 0, resolve).at(Call::OpenTarget)?;
     let written = fs::write(fd, value);
@@ -33,7 +33,7 @@ pub(crate) fn write_proc(proc: RawFd, path: &CStr, value: &[u8]) -> Result<(), F
 /// The stage's last act. `CLONE_PARENT` makes the new process a child of the runtime.
 pub(super) fn fork(at: &mut Place, namespaces: u64) -> Result<(), Failure> {
     match clone::clone3(namespaces, Some(&at.page.pid), None).at(Call::Clone)? {
-        Side::Child => introduce(at),
+        Side::Child => Ok(()),
         Side::Parent { .. } => clone::exit(0),
     }
 }
@@ -44,8 +44,7 @@ pub(super) fn enter_pid_namespace(at: &mut Place, copy: bool) -> Result<(), Fail
     if copy {
         return fork(at, 0);
     }
-    clone::reborn(&at.page.pid).at(Call::Clone)?;
-    introduce(at)
+    clone::reborn(&at.page.pid).at(Call::Clone)
 }
 
 /// Mostly the page says so already: the runtime has had time since the clone.
@@ -62,14 +61,9 @@ pub(super) fn new_session(terminal: bool) -> Result<(), Failure> {
     if terminal { pty::make_controlling(0).at(Call::Terminal) } else { Ok(()) }
 }
 
-/// The runtime learns of a new process before anything else that it says.
-fn introduce(at: &mut Place) -> Result<(), Failure> {
-    at.tell(Kind::Born, 0, None)
-}
-
 /// The caller's keyring would be shared with the container (keyrings(7)). Kernels without
 /// keys have none to share.
-pub(crate) fn session_keyring(name: &CStr) -> Result<(), Failure> {
+pub(super) fn session_keyring(name: &CStr) -> Result<(), Failure> {
     /// Of `linux/key.h`.
     const KEY_USR_SEARCH: u32 = 0x0008_0000;
     let mut answer = keyring::join_session_keyring(name);

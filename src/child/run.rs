@@ -9,8 +9,8 @@ use ::core::sync::atomic::Ordering;
 
 use super::report::Failure;
 use super::{
-    Place, console, creds, devices, finish, gate, guard, label, listener, mounts, null, process,
-    procfs, root,
+    Place, console, creds, devices, finish, gate, guard, hook, label, listener, mounts, null,
+    process, procfs, root,
 };
 use crate::script::Script;
 use crate::script::op::Op;
@@ -26,6 +26,7 @@ impl Op {
             Op::AwaitCgroup => at.ask(Kind::Cgroup, 0).map(|_| ()),
             Op::AwaitMaps => at.ask(Kind::Maps, 0).map(|_| ()),
             Op::BecomeRoot { uid, gid } => creds::become_root(*uid, *gid),
+            Op::DropGroups => creds::drop_groups(),
             Op::Dumpable(on) => Ok(cred::set_dumpable(*on)?),
             Op::Join { fd, flags } => {
                 ns::setns(*fd, *flags)?;
@@ -52,6 +53,8 @@ impl Op {
                 at.tell(Kind::Last, 0, None)
             }
             Op::EnterPidNamespace { copy } => process::enter_pid_namespace(at, *copy),
+            Op::Introduce => at.tell(Kind::Born, 0, None),
+            Op::DieWithParent => Ok(hook::die_with_parent(at.link)?),
             Op::NewSession { terminal } => process::new_session(*terminal),
             Op::SessionKeyring(name) => process::session_keyring(name),
             Op::LoopbackUp => Ok(net::loopback_up()?),
@@ -102,6 +105,8 @@ impl Op {
             Op::Scheduler(attr) => Ok(sched::sched_setattr(0, attr)?),
             Op::Personality(persona) => Ok(sched::personality(*persona)?),
             Op::Cwd { path, last } => finish::enter_cwd(at, path, *last),
+            Op::Chdir(path) => hook::chdir(path),
+            Op::HookStdio { stdin, output } => hook::stdio(at, *stdin, *output),
             Op::Rlimit { resource, soft, hard, .. } => {
                 Ok(sched::setrlimit(*resource, *soft, *hard)?)
             }

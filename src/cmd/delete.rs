@@ -3,19 +3,27 @@
 //! The order of removal is that of creation backwards: processes, cgroup, and the state
 //! directory last, so that an interrupted delete can be repeated.
 
+use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::Duration;
+
+use nix::errno::Errno;
 
 use super::hooks::hooks_of;
 use super::kill::kill_all;
 use crate::cgroup;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Doing, Error, Kind, Result};
 use crate::model::hooks::Kind as Hook;
 use crate::resctrl::Resctrl;
 use crate::runtime::hooks::{self, Place};
 use crate::state::{Container, Id, OciState, StateDir, StateRoot, Status, has_ended};
+use crate::sys::pidfd;
 
 /// How long a killed process may take to end.
 const PATIENCE_MS: u16 = 10_000;
+
+/// By then a create that does not hang is over.
+const SOON: Duration = Duration::from_secs(2);
 
 /// Removes a container that is stopped, or was never started. With `force` whatever is
 /// there: also a running one, one of which only parts were made, and none at all.
@@ -35,7 +43,7 @@ pub fn delete(root: &StateRoot, id: &Id, force: bool) -> Result<()> {
 
 fn open(root: &StateRoot, id: &Id, force: bool) -> Result<Option<StateDir>> {
     match root.open_dir(id) {
-        Ok(dir) => dir.lock().map(|()| Some(dir)),
+        Ok(dir) => lock(&dir, force).map(|()| Some(dir)),
         Err(error) if force && error.kind_of() != Kind::NotFound => {
             if root.remove_stray(id)? {
                 Ok(None)
@@ -45,6 +53,35 @@ fn open(root: &StateRoot, id: &Id, force: bool) -> Result<Option<StateDir>> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Waits for another `rt` that works on the container. One that still creates it after a while hangs,
+/// most likely in a hook: that is said, and by force it is ended, as if it had been killed.
+fn lock(dir: &StateDir, force: bool) -> Result<()> {
+    if dir.lock_within(SOON)? {
+        return Ok(());
+    }
+    let (id, record) = (dir.id(), dir.load());
+    // Afterwards the creator may be a `run`, which waits for the program and holds no lock.
+    let creator = record.ok().filter(|record| record.init.is_none()).map(|record| record.creator);
+    let Some(creator) = creator else {
+        tracing::warn!("waiting for another rt that works on container {id}");
+        return dir.lock();
+    };
+    let pid = creator.pid;
+    match creator.open()? {
+        Some(pidfd) if force => {
+            tracing::warn!("the rt that creates container {id} (pid {pid}) hangs, and is killed");
+            match pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(errno) => {
+                    return Err(errno).doing(|| format!("kill the rt with the pid {pid}"));
+                }
+            }
+        }
+        _ => tracing::warn!("waiting for the rt that creates container {id} (pid {pid})"),
+    }
+    dir.lock()
 }
 
 fn delete_from(dir: StateDir, force: bool) -> Result<()> {

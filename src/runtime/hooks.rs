@@ -8,8 +8,9 @@
 //! ```
 //!
 //! The stage is there so that nothing about `rt` itself changes: no orphans of a hook among its
-//! children. Its child enters the container, if there is one to enter, and gives up what the hook
-//! must not have; the hook is born last, and only where it has to be in another pid namespace.
+//! children. Its child runs a script, as the container's own process does: it enters the container,
+//! if there is one to enter, and gives up what the hook must not have; the hook is born last, and
+//! only where it has to be in another pid namespace.
 //! What the hook leaves behind when it succeeds is let go; when it fails or takes too long, all
 //! that came from it is killed ([`tree`]).
 
@@ -26,6 +27,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -34,18 +36,20 @@ use nix::fcntl::{FcntlArg, fcntl};
 use self::cgroup::OwnCgroup;
 pub use self::files::check_files;
 use self::outcome::Outcome;
-use self::stage::{Join, Stage};
+use self::stage::Stage;
 use self::tail::Tail;
 use super::init;
 use crate::cgroup::Cgroup;
 use crate::error::{Doing, Error, Result};
 use crate::model::hooks::{Hook, Kind};
-use crate::model::process::{Label, Process};
+use crate::model::namespaces::flag;
+use crate::model::process::Process;
+use crate::script::hook::{Container, HookSetup};
+use crate::script::{self, Script};
 use crate::seccomp::Filter;
-use crate::seccomp::NATIVE;
 use crate::state::Record;
-use crate::sys::clone::{self, REBORN_FLAGS, Side};
-use crate::sys::page::{CArray, SharedPage};
+use crate::sys::clone::{self, Side};
+use crate::sys::page::SharedPage;
 use crate::sys::signal::{self, Blocked, Mask};
 use crate::sys::{fs, io, mem, memory, pidfd, proc};
 
@@ -88,25 +92,14 @@ pub enum Root {
 /// What the container's own process may do, for hooks whose program is the container's.
 #[derive(Debug)]
 pub struct Rights<'a> {
-    /// User, capabilities and limits.
-    pub process: &'a Process,
-    /// What AppArmor and SELinux are told.
-    pub labels: Vec<Label>,
-    /// The host's procfs, where they are told.
-    pub proc: OwnedFd,
-    /// Its session keyring.
-    pub keyring: Option<CString>,
-    /// setgroups(2) is denied in the user namespace.
-    pub deny_setgroups: bool,
-    /// Its filter. Calls of which an agent is to be notified fail with ENOSYS: the listener
-    /// is for the process.
-    pub filter: Option<&'a Filter>,
-    /// The filter can be loaded before the hook is in the container's pid namespace.
-    pub early_filter: bool,
-    /// That namespace has a first process that is not of this container: orphans go there.
-    pub shares_pid: bool,
+    /// User, capabilities, limits, filter.
+    given: script::hook::Rights<'a>,
+    /// The host's procfs, where AppArmor and SELinux are told their labels.
+    proc: OwnedFd,
+    /// Its pid namespace has a first process that is not of this container: orphans go there.
+    shares_pid: bool,
     /// Its cgroup, with its limits and its devices.
-    pub cgroup: Option<OwnedFd>,
+    cgroup: Option<OwnedFd>,
 }
 
 impl<'a> Rights<'a> {
@@ -121,18 +114,13 @@ impl<'a> Rights<'a> {
     ) -> Result<Self> {
         let cgroup = limited.then(|| Cgroup::dir_of_process(init)).transpose()?;
         Ok(Rights {
-            process,
-            labels: process.labels(),
+            given: script::hook::Rights {
+                process,
+                keyring: record.keyring(),
+                setgroups: !record.deny_setgroups,
+                filter,
+            },
             proc: init::open_proc()?,
-            keyring: record.keyring(),
-            deny_setgroups: record.deny_setgroups,
-            early_filter: filter.is_some_and(|filter| {
-                let passes = |name: &&str| filter.lets_through(NATIVE, name, [None; 6]);
-                let birth = [Some(REBORN_FLAGS), None, None, None, None, None];
-                filter.lets_through(NATIVE, "clone", birth)
-                    && stage::AFTER_FILTER.iter().all(passes)
-            }),
-            filter,
             shares_pid,
             cgroup,
         })
@@ -176,7 +164,9 @@ fn run_one(
     let deadline = hook.timeout.and_then(|timeout| begun.checked_add(timeout));
     let outcome = running.wait(deadline, interrupts.as_raw_fd()).doing(what)?;
     let left = running.end(&outcome);
-    let Some(failure) = outcome.failure(hook.timeout) else { return Ok(()) };
+    let Some(failure) = outcome.failure(hook.timeout, &running.script, running.step()) else {
+        return Ok(());
+    };
     let mut error = Error::new(what()).field(&hook.field).step(format!("{kind} hook"));
     let mut detail = failure.text;
     let last_words = running.tail.line();
@@ -200,6 +190,9 @@ fn interrupts(ignored: Mask) -> Result<OwnedFd, Errno> {
 
 /// A hook on its way.
 struct Running {
+    script: Script,
+    /// What the hook's process says without being asked.
+    page: &'static SharedPage,
     stage: OwnedFd,
     stage_pid: i32,
     /// The container's first process, to which its pid namespace gives a hook's orphans.
@@ -234,47 +227,52 @@ impl Running {
         let mut adopter = None;
         let (init_root, program);
         let mut opened = None;
-        let join = match place {
+        let container = match place {
             Place::Runtime { .. } => None,
             Place::Container { pidfd, namespaces, root, .. } => {
                 let pid = pidfd::pid(pidfd)?;
-                adopter = Some(pid).filter(|_| namespaces & libc::CLONE_NEWPID as u64 != 0);
+                adopter = Some(pid).filter(|_| namespaces & flag::PID != 0);
                 let root = if root == Root::OfInit {
                     init_root = pidfd::root(pid, pidfd)?;
                     Some(init_root.as_raw_fd())
                 } else {
-                    if namespaces & libc::CLONE_NEWNS as u64 != 0 {
+                    if namespaces & flag::MOUNT != 0 {
                         program = open_program(&hook.path)?;
                         opened = Some(program.as_raw_fd());
                     }
                     None
                 };
-                let born_in = cgroup.as_ref().map(OwnCgroup::fd);
-                let cgroup = born_in.or(of_container.map(AsRawFd::as_raw_fd));
-                Some(Join { pidfd: pidfd.as_raw_fd(), namespaces, root, cgroup })
+                Some(Container { init: pidfd.as_raw_fd(), namespaces, root })
             }
         };
-        let mut stage = Stage {
-            path: hook.path.clone(),
-            program: opened,
-            argv: CArray::new(hook.args.clone()),
-            envp: CArray::new(hook.env.clone()),
-            stdin: stdin.as_raw_fd(),
-            output: output_writer.as_raw_fd(),
-            report: report_writer.as_raw_fd(),
+        let setup = HookSetup {
+            container,
             cwd: match place {
                 Place::Runtime { cwd } => c_path(cwd)?,
                 Place::Container { .. } => c"/".to_owned(),
             },
-            join,
-            rights,
-            page: SharedPage::map(None)?,
-            ignored,
+            stdin: stdin.as_raw_fd(),
+            output: output_writer.as_raw_fd(),
+            program: opened,
+            rights: rights.map(|rights| &rights.given),
         };
+        let born_in = cgroup.as_ref().map(OwnCgroup::fd);
+        let mut stage = Stage {
+            script: script::hook::hook(hook, &setup),
+            enters_pid_namespace: adopter.is_some(),
+            cgroup: born_in.or(of_container.map(AsRawFd::as_raw_fd)),
+            proc: rights.map_or(-1, |rights| rights.proc.as_raw_fd()),
+            output: output_writer.as_raw_fd(),
+            report: report_writer.as_raw_fd(),
+            page: SharedPage::map(None)?,
+        };
+        stage.page.ignored.store(ignored.bits(), Ordering::Relaxed);
         memory::find_arguments();
         match clone::clone3(0, None, None)? {
             Side::Child => stage::enter(&mut stage),
             Side::Parent { pid, pidfd } => Ok(Running {
+                script: stage.script,
+                page: stage.page,
                 stage: mem::own(pidfd),
                 stage_pid: pid,
                 adopter,
@@ -313,6 +311,11 @@ impl Running {
                 return Ok(Outcome::Interrupted(received.signal));
             }
         }
+    }
+
+    /// Where in its script the hook's process is, or was in the end.
+    fn step(&self) -> usize {
+        self.page.step.load(Ordering::Relaxed) as usize
     }
 
     /// Takes what was written last, and kills all that came from a hook unless it has

@@ -1,7 +1,7 @@
 //! Which system calls the operations make that may come after the container's filter.
 //!
 //! The filter is loaded before anybody of the container can see the process, if it lets all of these
-//! through; otherwise right before execve(2) (`script::rights`).
+//! through; otherwise right before execve(2) (`script::appear`).
 
 #![no_implicit_prelude]
 
@@ -26,19 +26,28 @@ const fn any(name: &'static str) -> Needed {
 /// aarch64 and riscv64 have no poll(2); their C libraries use this.
 const POLL: &str = if ::core::cfg!(target_arch = "x86_64") { "poll" } else { "ppoll" };
 
-/// What comes last in every script: the program, or the report that it cannot be executed.
+/// What comes last for a process of the container: the program, or the report that it cannot be
+/// executed.
 pub const LAST: &[Needed] = &[any("execve"), any("write"), any("sendmsg"), any("exit_group")];
 
-/// Those of them that an agent may be asked for: they come when it has had the listener for long,
+/// What comes last for a hook, by the path of its program.
+pub const LAST_OF_HOOK: &[Needed] = &[any("execve"), any("write"), any("exit_group")];
+
+/// What comes last for a hook whose program is open already.
+pub const LAST_OF_OPENED: &[Needed] =
+    &[any("execveat"), any("fcntl"), any("write"), any("exit_group")];
+
+/// Those of [`LAST`] that an agent may be asked for: they come when it has had the listener for long,
 /// and nobody waits for what follows them.
 pub const LAST_OF_AGENT: &[&str] = &["execve", "write"];
 
 const TALK: &[Needed] = &[any("sendmsg"), any("recvmsg")];
 /// What sending the seccomp listener takes.
 pub const LISTENER: &[Needed] = &[any("sendmsg"), any("recvmsg"), any("close")];
-const BIRTH: &[Needed] =
-    &[Needed { name: "clone", first: Some(REBORN_FLAGS) }, any("exit_group"), any("sendmsg")];
-const COPY: &[Needed] = &[any("clone3"), any("exit_group"), any("sendmsg")];
+const BIRTH: &[Needed] = &[Needed { name: "clone", first: Some(REBORN_FLAGS) }, any("exit_group")];
+const COPY: &[Needed] = &[any("clone3"), any("exit_group")];
+const TELL: &[Needed] = &[any("sendmsg")];
+const DEATH: &[Needed] = &[any("prctl"), any(POLL), any("exit_group")];
 const SESSION: &[Needed] = &[any("setsid")];
 const TERMINAL: &[Needed] = &[any("setsid"), any("ioctl")];
 const DUMPABLE: &[Needed] = &[any("prctl")];
@@ -62,6 +71,8 @@ impl Op {
             Op::Appear | Op::Ready => TALK,
             Op::EnterPidNamespace { copy: false } => BIRTH,
             Op::EnterPidNamespace { copy: true } => COPY,
+            Op::Introduce => TELL,
+            Op::DieWithParent => DEATH,
             Op::NewSession { terminal: false } => SESSION,
             Op::NewSession { terminal: true } => TERMINAL,
             Op::Dumpable(_) => DUMPABLE,

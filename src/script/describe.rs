@@ -34,6 +34,7 @@ impl Op {
             Op::BecomeRoot { .. } => {
                 ("become-root", "become root of the user namespace".to_owned())
             }
+            Op::DropGroups => ("user", "give up the supplementary groups".to_owned()),
             Op::Dumpable(on) => ("dumpable", format!("set dumpable to {}", u8::from(*on))),
             Op::Join { flags, .. } => {
                 ("join-namespace", format!("join namespaces: {}", kinds(*flags)))
@@ -52,6 +53,8 @@ impl Op {
                 ("appear", "wait until the binary of the runtime is out of reach".to_owned())
             }
             Op::EnterPidNamespace { .. } => ("fork", "enter the pid namespace".to_owned()),
+            Op::Introduce => ("fork", "tell the runtime of the new process".to_owned()),
+            Op::DieWithParent => ("death-signal", "ask to die with the runtime".to_owned()),
             Op::NewSession { .. } => ("session", "start a session".to_owned()),
             Op::SessionKeyring(name) => {
                 ("keyring", format!("join the session keyring {}", shown(name)))
@@ -128,6 +131,8 @@ impl Op {
             Op::OwnDevices { .. } => {
                 ("stdio", "replace descriptors that are devices of the host".to_owned())
             }
+            Op::Chdir(path) => ("cwd", format!("enter the directory {}", shown(path))),
+            Op::HookStdio { .. } => ("stdio", "set up stdin, stdout and stderr".to_owned()),
             Op::OwnStdio { uid } => ("stdio", format!("give stdio to user {uid}")),
             Op::BoundingSet(_) => ("capabilities", "reduce the bounding set".to_owned()),
             Op::User { uid, gid, groups } => {
@@ -156,6 +161,12 @@ impl Script {
     /// What the step at `index` does, in words; past the last one, the program starts.
     pub fn describe(&self, index: usize) -> String {
         self.steps.get(index).map_or_else(|| "start the program".to_owned(), |s| s.op.describe())
+    }
+
+    /// The same, and which call of it has failed.
+    pub fn describe_failure(&self, index: usize, call: Call) -> String {
+        let step = self.describe(index);
+        if call.describe().is_empty() { step } else { format!("{step}: {}", call.describe()) }
     }
 
     /// The step at `index`.

@@ -3,10 +3,13 @@
 use std::ffi::CString;
 
 use super::Script;
+use super::after_filter::LAST;
 use super::appear;
 use super::op::Op;
 use super::rights::{Birth, Cpus, Last, privileges};
-use super::steps::{Steps, console, finish, keyring_label, labels, oom_score_adj, own_devices};
+use super::steps::{
+    Steps, console, finish, join, keyring_label, labels, oom_score_adj, own_devices,
+};
 use crate::model::limits::Affinity;
 use crate::model::namespaces::flag;
 use crate::model::plan::Plan;
@@ -43,15 +46,7 @@ pub fn exec(plan: &Plan, process: &Process, setup: &ExecSetup) -> Script {
     }
     let keep = [setup.init, setup.root.unwrap_or(-1)];
     steps.push(Op::CloseOthers { from: setup.keep_below, keep });
-    steps.push(Op::Join { fd: setup.init, flags: setup.namespaces });
-    if let Some(root) = setup.root {
-        steps.push(Op::EnterOpenRoot(root));
-    }
-    if setup.namespaces & flag::USER != 0 {
-        steps.push(Op::BecomeRoot { uid: 0, gid: 0 });
-        // The kernel decides anew at a change of user.
-        steps.push(Op::Dumpable(false));
-    }
+    join(&mut steps, setup.init, setup.namespaces, setup.root);
     if let Some(name) = &setup.keyring {
         steps.push(Op::SessionKeyring(name.clone()));
     }
@@ -66,7 +61,16 @@ pub fn exec(plan: &Plan, process: &Process, setup: &ExecSetup) -> Script {
     };
     let joins_pid = setup.namespaces & flag::PID != 0;
     let birth = joins_pid.then_some(Birth { copy: false });
-    let last = Last { setgroups, gate: None, keep_below, unprivileged: false, cpus, birth };
+    let last = Last {
+        setgroups,
+        gate: None,
+        keep_below,
+        unprivileged: false,
+        cpus,
+        birth,
+        limits_processes_late: joins_pid,
+        end: LAST,
+    };
     privileges(&mut steps, plan, process, &last);
     appear::steps(&mut steps, plan, process, &last);
     finish(steps, plan, process, true)

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::rc::Rc;
 
+use super::after_filter::LAST;
 use super::{appear, mounts};
 use crate::diag::field::Field;
 use crate::model::mount::Mount;
@@ -116,6 +117,8 @@ pub fn init(plan: &Plan, process: &Process, setup: &InitSetup) -> Script {
         unprivileged: setup.unprivileged,
         cpus: Cpus::All,
         birth: joins_pid.then(|| Birth { copy: plan.namespaces.is_new(flag::TIME) }),
+        limits_processes_late: joins_pid,
+        end: LAST,
     };
     privileges(&mut steps, plan, process, &last);
     appear::steps(&mut steps, plan, process, &last);
@@ -176,6 +179,7 @@ fn namespaces(steps: &mut Steps, plan: &Plan, setup: &InitSetup) {
     let rest = namespaces.new & !(flag::USER | flag::TIME);
     if namespaces.needs_stage() {
         steps.at(Op::Fork { namespaces: rest }, "linux.namespaces");
+        steps.push(Op::Introduce);
     } else if rest != 0 {
         steps.at(Op::Unshare(rest), "linux.namespaces");
     }

@@ -5,8 +5,11 @@
 //! describe     what an operation is called, in words
 //! hints        what helps when it fails
 //! init, exec   the steps of a first process, and of one that joins a container
+//! hook         those of a hook
 //! mounts       the part of them in the container's mount namespace
-//! rights       the order in which rights are given up
+//! rights       the order in which rights are given up, from root to the user
+//! appear       and from there to the program
+//! after_filter which system calls that takes, once the filter is loaded
 //! ```
 //!
 //! Making a script is the only place that allocates for the child.
@@ -18,6 +21,7 @@ mod describe;
 pub mod exec;
 pub mod hints;
 mod holders;
+pub mod hook;
 mod host_tree;
 pub mod init;
 pub mod kept;
@@ -32,6 +36,7 @@ use std::ffi::CString;
 
 use self::op::{Listener, Op};
 use crate::diag::field::Field;
+use crate::sys::RawFd;
 use crate::sys::page::CArray;
 
 /// One step, and the field that asked for it.
@@ -52,6 +57,8 @@ pub struct Script {
     pub steps: Vec<Step>,
     /// Paths at which the program may be.
     pub candidates: Vec<CString>,
+    /// The program itself, where its path would lead to another file by then.
+    pub program: Option<RawFd>,
     /// Its arguments.
     pub argv: CArray,
     /// Its environment.

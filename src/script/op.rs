@@ -67,6 +67,8 @@ pub enum Op {
         /// As the namespace has it.
         gid: u32,
     },
+    /// Gives up the supplementary groups, where the user namespace lets it.
+    DropGroups,
     /// Whether processes of the same user may trace this one and open its descriptors.
     Dumpable(bool),
     /// Joins a namespace (a file and its kind), or several (a pidfd and all their kinds).
@@ -110,6 +112,11 @@ pub enum Op {
         /// With memory of its own, which a new time namespace wants (time_namespaces(7)).
         copy: bool,
     },
+    /// The first word of a process that another has made: the runtime learns of it before anything
+    /// else that it says.
+    Introduce,
+    /// Is killed when the process ends that waits for this one.
+    DieWithParent,
     /// Starts a session.
     NewSession {
         /// The terminal on stdin is its controlling one.
@@ -299,6 +306,15 @@ pub enum Op {
     OwnStdio {
         /// The user.
         uid: u32,
+    },
+    /// Enters the directory of a hook, as the host or the root of the container has it.
+    Chdir(CString),
+    /// Gives a hook its stdin, and one pipe as stdout and stderr; its report comes right after them.
+    HookStdio {
+        /// The state of the container.
+        stdin: RawFd,
+        /// Where what it writes is read.
+        output: RawFd,
     },
     /// Leaves only these in the bounding set.
     BoundingSet(u64),

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use super::op::Op;
 use super::{Script, Step};
 use crate::diag::field::Field;
+use crate::model::namespaces::flag;
 use crate::model::plan::Plan;
 use crate::model::process::Process;
 use crate::seccomp::Filter;
@@ -33,12 +34,28 @@ pub(super) fn close_others(steps: &mut Steps, from: u32, keep: Option<RawFd>) {
     steps.push(Op::CloseOthers { from, keep: [keep.unwrap_or(-1), -1] });
 }
 
+/// Into the namespaces and the root of a container, as root of its user namespace.
+pub(super) fn join(steps: &mut Steps, init: RawFd, namespaces: u64, root: Option<RawFd>) {
+    if namespaces != 0 {
+        steps.push(Op::Join { fd: init, flags: namespaces });
+    }
+    if let Some(root) = root {
+        steps.push(Op::EnterOpenRoot(root));
+    }
+    if namespaces & flag::USER != 0 {
+        steps.push(Op::BecomeRoot { uid: 0, gid: 0 });
+        // The kernel decides anew at a change of user.
+        steps.push(Op::Dumpable(false));
+    }
+}
+
 pub(super) fn finish(steps: Steps, plan: &Plan, process: &Process, joins: bool) -> Script {
     Script {
         joins,
         may_look: plan.seccomp.as_ref().is_none_or(Filter::lets_look_at_files),
         steps: steps.0,
         candidates: process.candidates.clone(),
+        program: None,
         argv: CArray::new(process.args.clone()),
         envp: CArray::new(process.env.clone()),
     }

@@ -118,6 +118,21 @@ impl Filter {
         })
     }
 
+    /// The same filter for a process whose calls no agent is told of: where it would be asked, they fail
+    /// with ENOSYS (seccomp(2)).
+    #[must_use]
+    pub fn without_listener(&self) -> Self {
+        const LISTENER: u64 =
+            libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+        Filter {
+            program: self.program.clone(),
+            flags: self.flags & !LISTENER,
+            notify: false,
+            listener_path: None,
+            listener_metadata: None,
+        }
+    }
+
     /// Whether a process may try to read a file, and lives on if it may not.
     pub fn lets_look_at_files(&self) -> bool {
         // Allowed, logged, or refused by an errno (seccomp(2)).

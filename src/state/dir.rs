@@ -90,7 +90,17 @@ impl StateDir {
     /// Waits, with a limit, until no other `rt` changes this container (flock(2)). The
     /// lock is held until this is dropped.
     pub fn lock(&self) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        if self.lock_within(PATIENCE)? {
+            return Ok(());
+        }
+        let text = format!("container {} is busy: another rt works on it", self.id);
+        let seconds = PATIENCE.as_secs();
+        Err(Error::new(text).hint(format!("gave up after {seconds} s; look for a hook that hangs")))
+    }
+
+    /// The same with another limit; false when it is over.
+    pub fn lock_within(&self, patience: Duration) -> Result<bool> {
+        let deadline = Instant::now() + patience;
         let mut pause = Duration::from_millis(1);
         while let Err(error) = self.dir.try_lock() {
             match error {
@@ -98,12 +108,7 @@ impl StateDir {
                 TryLockError::Error(error) => {
                     return Err(error).doing(|| format!("lock the state of container {}", self.id));
                 }
-                TryLockError::WouldBlock if Instant::now() >= deadline => {
-                    let seconds = PATIENCE.as_secs();
-                    let text = format!("container {} is busy: another rt works on it", self.id);
-                    return Err(Error::new(text)
-                        .hint(format!("gave up after {seconds} s; look for a hook that hangs")));
-                }
+                TryLockError::WouldBlock if Instant::now() >= deadline => return Ok(false),
                 TryLockError::WouldBlock => sleep(pause),
             }
             pause = (pause * 2).min(Duration::from_millis(20));
@@ -111,7 +116,7 @@ impl StateDir {
         self.locked.set(true);
         // The one that we waited for may have deleted the container, and a third may
         // have made it again: is the name still ours?
-        if self.is_current()? { Ok(()) } else { Err(root::not_found(&self.id)) }
+        if self.is_current()? { Ok(true) } else { Err(root::not_found(&self.id)) }
     }
 
     fn is_current(&self) -> Result<bool> {

@@ -28,6 +28,7 @@ tests! {
     exit_code_of_a_failing_hook_is_in_the_error,
     missing_hook_program_is_an_error: except_crun("fails at the end"),
     hook_that_takes_too_long_is_killed_with_its_children: except_runc("children live on").except_crun("children live on"),
+    hook_that_hangs_in_create_is_ended_by_delete_force: rt_only(),
     hook_that_ignores_its_stdin_works,
     hook_with_endless_output_is_bounded: rt_only(),
     poststop_runs_after_delete_force_of_a_running_container,
@@ -156,8 +157,11 @@ fn start_container_hooks_have_the_rights_of_the_process(c: &Case) {
     let notify = json!({"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"});
     b.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [notify]}));
     b.push("/hooks/startContainer", probe(c, "startContainer", &file));
-    b.set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 70, "hard": 80}]));
-    for (uid, no_new_privileges) in [(0, false), (1000, true), (1000, false)] {
+    // As few files as the process itself needs more of on its way.
+    for (uid, no_new_privileges, files) in [(0, false, 70), (1000, true, 12), (1000, false, 12)] {
+        let limits = [("RLIMIT_NOFILE", files, 80), ("RLIMIT_NPROC", 50, 60)];
+        let limit = |(name, soft, hard)| json!({"type": name, "soft": soft, "hard": hard});
+        b.set("/process/rlimits", json!(limits.map(limit)));
         b.set("/process/user", json!({"uid": uid, "gid": 7, "additionalGids": [5], "umask": 63}));
         b.set("/process/noNewPrivileges", json!(no_new_privileges));
         let process = c.see(&b);
@@ -370,6 +374,24 @@ fn hook_that_takes_too_long_is_killed_with_its_children(c: &Case) {
         }
         c.nothing_left();
     }
+}
+
+/// Of a create that would never end.
+fn hook_that_hangs_in_create_is_ended_by_delete_force(c: &Case) {
+    let mut b = c.bundle();
+    let (begun, out) = (c.path("begun"), c.path_str("begun"));
+    let line = format!("echo $$ > {out}; exec sleep 100000");
+    let hook =
+        json!([{"path": "/bin/sh", "args": ["sh", "-c", line], "env": ["PATH=/bin:/usr/bin"]}]);
+    let dir = b.set("/hooks/createRuntime", hook).save();
+    let create = c.rt_cmd(&["create", "-b", &dir, ID]).spawn();
+    c.wait_for_file(&begun);
+    let deleted = c.rt(&["delete", "--force", ID]).ok();
+    let text = format!("the rt that creates container {ID} (pid ");
+    assert!(deleted.err().contains(&text), "{}", deleted.err());
+    assert!(deleted.err().contains("hangs, and is killed"), "{}", deleted.err());
+    assert_ne!(create.wait().code, Some(0));
+    c.nothing_left();
 }
 
 fn hook_that_ignores_its_stdin_works(c: &Case) {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 tests! {
     agent_answers_for_the_program: rt_only(),
+    agent_does_not_answer_for_hooks: rt_only(),
     agent_is_told_who_it_is: rt_only(),
     agent_has_its_listener_before_start: except_crun("not in this version"),
     agent_of_the_runtimes_own_calls_waits_for_start: rt_only(),
@@ -58,6 +59,21 @@ fn agent_answers_for_the_program(c: &Case) {
     c.wait_for_status("stopped");
     c.down();
     assert_eq!(agent.seen().calls, [libc::SYS_mkdirat; 2]);
+}
+
+/// The listener is for the process: in a hook such calls fail, and no agent is told of them.
+fn agent_does_not_answer_for_hooks(c: &Case) {
+    let (mut b, agent) = notified(c, &["mkdirat"], &[(libc::SYS_mkdirat, libc::E2BIG)]);
+    b.set("/process/args", json!(call(libc::SYS_mkdirat)));
+    // What it has written is told when it fails.
+    let script = format!("/probe call {}; exit 1", libc::SYS_mkdirat);
+    let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+    b.set("/hooks/startContainer", json!([hook]));
+    for no_new_privileges in [true, false] {
+        b.set("/process/noNewPrivileges", json!(no_new_privileges));
+        c.run(&b).fails("startContainer hook #0: /bin/sh: exit status 1: ENOSYS");
+    }
+    assert!(agent.seen().calls.is_empty());
 }
 
 fn agent_is_told_who_it_is(c: &Case) {

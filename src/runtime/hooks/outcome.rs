@@ -6,7 +6,11 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use super::stage::What;
+use crate::child::Failure as Failed;
 use crate::error::errno_text;
+use crate::script::Script;
+use crate::script::call::Call;
+use crate::script::hints::hint;
 
 /// The end of a hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +21,8 @@ pub(super) enum Outcome {
     Killed(i32),
     /// It could not be started.
     Failed(What, Errno),
+    /// A step of its script has failed.
+    Step(Failed),
     /// It took too long.
     TimedOut,
     /// `rt` was told to stop.
@@ -34,12 +40,16 @@ pub(super) struct Failure {
 impl Outcome {
     /// Reads what the stage wrote; nothing when it could not write any more.
     pub(super) fn from_record(record: &[u8]) -> Self {
-        let [w0, w1, w2, w3, n0, n1, n2, n3] = *record else { return Outcome::Lost };
-        let (what, number) =
-            (i32::from_ne_bytes([w0, w1, w2, w3]), i32::from_ne_bytes([n0, n1, n2, n3]));
+        let words = record.as_chunks().0.iter().copied().map(i32::from_ne_bytes);
+        let words: Vec<i32> = words.collect();
+        let [what, number, call] = words[..] else { return Outcome::Lost };
         match What::ALL.into_iter().find(|known| *known as i32 == what) {
             Some(What::Exited) => Outcome::Exited(number),
             Some(What::Killed) => Outcome::Killed(number),
+            Some(What::Step) => {
+                let call = u8::try_from(call).ok().and_then(Call::from_byte).unwrap_or(Call::None);
+                Outcome::Step(Failed { errno: Errno::from_raw(number), call, part: 0 })
+            }
             Some(call) => Outcome::Failed(call, Errno::from_raw(number)),
             None => Outcome::Lost,
         }
@@ -49,9 +59,15 @@ impl Outcome {
         self == Outcome::Exited(0)
     }
 
-    /// What to say, unless it succeeded.
-    pub(super) fn failure(self, timeout: Option<Duration>) -> Option<Failure> {
-        let mut hint = None;
+    /// What to say, unless it succeeded. `step` is where in its script the hook was, or would be
+    /// executed.
+    pub(super) fn failure(
+        self,
+        timeout: Option<Duration>,
+        script: &Script,
+        step: usize,
+    ) -> Option<Failure> {
+        let mut what_helps = None;
         let text = match self {
             Outcome::Exited(0) => return None,
             Outcome::Exited(code) => format!("exit status {code}"),
@@ -64,29 +80,27 @@ impl Outcome {
                 format!("was killed because rt got {}", signal_name(signal))
             }
             Outcome::Lost => "its supervising process was killed".to_owned(),
-            Outcome::Failed(call, errno) => {
-                if (call, errno) == (What::Exec, Errno::ENOENT) {
-                    hint = Some("the file, or the interpreter that it names, does not exist");
+            Outcome::Failed(what, errno) => format!("{}: {}", doing(what), errno_text(errno)),
+            Outcome::Step(Failed { errno, call: Call::Exec, .. }) => {
+                if errno == Errno::ENOENT {
+                    what_helps = Some("the file, or the interpreter that it names, does not exist");
                 }
-                format!("{}: {}", doing(call), errno_text(errno))
+                format!("execute it: {}", errno_text(errno))
+            }
+            Outcome::Step(Failed { errno, call, .. }) => {
+                what_helps = script.op(step).and_then(|op| hint(op, call, errno));
+                format!("{}: {}", script.describe_failure(step, call), errno_text(errno))
             }
         };
-        Some(Failure { text, hint })
+        Some(Failure { text, hint: what_helps })
     }
 }
 
-fn doing(call: What) -> &'static str {
-    match call {
-        What::Exited | What::Killed | What::Wait => "wait for it",
+fn doing(what: What) -> &'static str {
+    match what {
+        What::Exited | What::Killed | What::Step | What::Wait => "wait for it",
         What::Isolate => "set up its process",
-        What::Chdir => "enter its working directory",
-        What::Stdio => "set up its stdin, stdout and stderr",
-        What::Join => "join the container's namespaces",
-        What::Root => "enter the container's root",
-        What::BecomeRoot => "become root of the container's user namespace",
         What::Fork => "make its process",
-        What::Exec => "execute it",
-        What::Rights => "give it the rights of the container's process",
     }
 }
 

@@ -85,11 +85,7 @@ impl Birth {
             let why = String::from_utf8_lossy(text);
             return if why.is_empty() { error } else { error.detail(why) };
         }
-        let mut what = self.script.describe(index);
-        if !call.describe().is_empty() {
-            what += ": ";
-            what += call.describe();
-        }
+        let what = self.script.describe_failure(index, call);
         let field = self.script.field(index, call, frame.arg as usize);
         let mut error = Error::new(what).step(self.script.name(index)).field(&field).errno(errno);
         // The kernel's messages start with a level: `e tmpfs: Bad value for 'size'`.
