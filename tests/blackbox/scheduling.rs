@@ -48,8 +48,8 @@ fn scheduler_policies_are_set(c: &Case) {
         (json!({"policy": "SCHED_OTHER", "nice": -5}), libc::SCHED_OTHER, -5, 0),
         (json!({"policy": "SCHED_BATCH", "nice": 3}), libc::SCHED_BATCH, 3, 0),
         (json!({"policy": "SCHED_IDLE"}), libc::SCHED_IDLE, own_nice(), 0),
-        (json!({"policy": "SCHED_FIFO", "priority": 10}), libc::SCHED_FIFO, 0, 10),
-        (json!({"policy": "SCHED_RR", "priority": 99}), libc::SCHED_RR, 0, 99),
+        (json!({"policy": "SCHED_FIFO", "priority": 10}), libc::SCHED_FIFO, own_nice(), 10),
+        (json!({"policy": "SCHED_RR", "priority": 99}), libc::SCHED_RR, own_nice(), 99),
     ] {
         let seen = scheduler(c, value.clone());
         let expected = (&json!(policy), &json!(nice), &json!(priority));

@@ -199,10 +199,10 @@ fn argument_rules_compare(c: &Case) {
 fn conditions_on_one_rule_are_all_needed(c: &Case) {
     let profile = deny(
         json!({"names": ["setpriority"], "action": "SCMP_ACT_ERRNO", "errnoRet": 7, "args": [
-        {"index": 0, "value": 0, "op": "SCMP_CMP_EQ"}, {"index": 2, "value": 5, "op": "SCMP_CMP_EQ"}]}),
+        {"index": 0, "value": 0, "op": "SCMP_CMP_EQ"}, {"index": 2, "value": 18, "op": "SCMP_CMP_EQ"}]}),
     );
-    assert_eq!(call(c, profile.clone(), &["141", "0", "0", "5"]), "E2BIG");
-    assert_eq!(call(c, profile, &["141", "0", "0", "6"]), "ok");
+    assert_eq!(call(c, profile.clone(), &["141", "0", "0", "18"]), "E2BIG");
+    assert_eq!(call(c, profile, &["141", "0", "0", "19"]), "ok");
 }
 
 fn kill_action_ends_the_process(c: &Case) {
