@@ -221,7 +221,7 @@ mod tests {
     use ::std::os::fd::IntoRawFd;
 
     use super::{Home, home_of, search_passwd};
-    use crate::sys::{fs, io};
+    use crate::sys::{fs, memfd};
 
     #[test]
     fn the_last_line_of_a_passwd_need_not_end() {
@@ -232,7 +232,7 @@ mod tests {
             ("u:x:8:7::/home/u:/bin/sh", None),
             ("", None),
         ] {
-            let file = io::memory_file(c"passwd").map_or(-1, IntoRawFd::into_raw_fd);
+            let file = memfd::memory_file(c"passwd").map_or(-1, IntoRawFd::into_raw_fd);
             ::core::assert_eq!(fs::write(file, text.as_bytes()), Ok(text.len()));
             ::core::assert_eq!(fs::rewind(file), Ok(()));
             let mut found = Home::new();

@@ -51,6 +51,9 @@ mod run;
 use ::core::sync::atomic::Ordering;
 use ::nix::errno::Errno;
 
+use crate::script::Script;
+use crate::script::call::Call;
+use crate::script::op::Op;
 use crate::sync::{self, Frame, Kind};
 use crate::sys::page::SharedPage;
 use crate::sys::{RawFd, clone, fs, mount};
@@ -58,10 +61,6 @@ use crate::sys::{RawFd, clone, fs, mount};
 use self::finish::Home;
 pub use self::report::Failure;
 use self::report::{At, Detail};
-pub use crate::script::after_filter::{LAST, Needed};
-pub use crate::script::call::Call;
-pub use crate::script::op::{Guarded, Op};
-pub use crate::script::{Script, Step};
 
 /// What the child knows of where it is. Descriptors are -1 when there is none.
 pub(crate) struct Place {

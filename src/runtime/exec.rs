@@ -28,7 +28,7 @@ use crate::plan::{self, process};
 use crate::script;
 use crate::script::exec::ExecSetup;
 use crate::state::{Agent, Container};
-use crate::sys::{fs, mem, memory, pidfd, sched, signal};
+use crate::sys::{fd, fs, memory, pidfd, sched, signal};
 
 /// What is asked of [`exec()`].
 #[derive(Debug)]
@@ -183,7 +183,7 @@ fn cgroup(request: &Request<'_>) -> Result<Option<OwnedFd>> {
     let flags = libc::O_PATH | libc::O_DIRECTORY;
     let resolve = fs::RESOLVE_BENEATH | fs::RESOLVE_NO_SYMLINKS | fs::RESOLVE_NO_XDEV;
     let fd = fs::openat2(cgroup.dir().as_raw_fd(), name, flags, 0, resolve).doing(doing)?;
-    let fd = mem::own(fd);
+    let fd = fd::own(fd);
     // Of the container's own cgroup its status has told.
     if request.cgroup.is_some() {
         refuse_frozen(&cgroup, &fd, path)?;

@@ -11,7 +11,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, soc
 use nix::sys::termios::{OutputFlags, SetArg, tcgetattr, tcsetattr};
 
 use crate::error::{Doing, Error, Kind, Result};
-use crate::sys::{RawFd, fs, io, mem, pty, sock};
+use crate::sys::{RawFd, fd, fs, io, pty, sock};
 
 /// How long the caller may take: it has asked for the descriptor, so it is there.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -187,7 +187,7 @@ fn open(path: &Path, links: i32) -> Result<OwnedFd> {
         .map_err(|_| Errno::EINVAL)
         .doing(what)?;
     let target = fs::openat(libc::AT_FDCWD, &c_path, libc::O_PATH | links, 0);
-    let target = target.map(mem::own).doing(what)?;
+    let target = target.map(fd::own).doing(what)?;
     let mode = fs::fstat(target.as_raw_fd()).doing(what)?.st_mode;
     if mode & libc::S_IFMT == libc::S_IFLNK {
         return Err(Error::new(what()).detail("it is a symbolic link: name the socket itself"));

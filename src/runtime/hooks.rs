@@ -51,7 +51,7 @@ use crate::state::Record;
 use crate::sys::clone::{self, Side};
 use crate::sys::page::SharedPage;
 use crate::sys::signal::{self, Blocked, Mask};
-use crate::sys::{fs, io, mem, memory, pidfd, proc};
+use crate::sys::{fd, fs, io, memfd, memory, pidfd, proc};
 
 /// Signals that end a hook early: without a timeout there would be no other way out.
 const INTERRUPTS: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
@@ -185,7 +185,7 @@ fn run_one(
 /// A descriptor that tells of [`INTERRUPTS`]. What the caller has ignored stays ignored,
 /// although a blocked signal would be told of all the same.
 fn interrupts(ignored: Mask) -> Result<OwnedFd, Errno> {
-    signal::signalfd(Mask::of(&INTERRUPTS).except(ignored)).map(mem::own)
+    signal::signalfd(Mask::of(&INTERRUPTS).except(ignored)).map(fd::own)
 }
 
 /// A hook on its way.
@@ -273,7 +273,7 @@ impl Running {
             Side::Parent { pid, pidfd } => Ok(Running {
                 script: stage.script,
                 page: stage.page,
-                stage: mem::own(pidfd),
+                stage: fd::own(pidfd),
                 stage_pid: pid,
                 adopter,
                 cgroup,
@@ -351,7 +351,7 @@ impl Drop for Running {
 
 /// The state in memory: unlike a pipe it takes any size, and nobody has to read it.
 fn state_file(state_json: &[u8]) -> Result<OwnedFd, Errno> {
-    let file = io::memory_file(c"state")?;
+    let file = memfd::memory_file(c"state")?;
     let mut rest = state_json;
     while !rest.is_empty() {
         let written = fs::write(file.as_raw_fd(), rest)?;
@@ -363,8 +363,8 @@ fn state_file(state_json: &[u8]) -> Result<OwnedFd, Errno> {
 
 /// The program of a hook, by its path on the host. Its number is above those that the hook gets.
 fn open_program(path: &CStr) -> Result<OwnedFd, Errno> {
-    let program = fs::openat(libc::AT_FDCWD, path, libc::O_PATH, 0).map(mem::own)?;
-    fcntl(&program, FcntlArg::F_DUPFD_CLOEXEC(mem::HIGH)).map(mem::own)
+    let program = fs::openat(libc::AT_FDCWD, path, libc::O_PATH, 0).map(fd::own)?;
+    fcntl(&program, FcntlArg::F_DUPFD_CLOEXEC(fd::HIGH)).map(fd::own)
 }
 
 fn c_path(path: &Path) -> Result<CString, Errno> {

@@ -18,7 +18,7 @@ use crate::sync::{self, Frame, Kind};
 use crate::sys::clone::{self, Side};
 use crate::sys::page::SharedPage;
 use crate::sys::proc::ignored_signals;
-use crate::sys::{fs, io, mem, memory, pidfd, signal, sock};
+use crate::sys::{fd, fs, io, memory, pidfd, signal, sock};
 
 /// The inode number of the root of a procfs.
 const PROC_ROOT_INODE: u64 = 1;
@@ -96,7 +96,7 @@ pub enum Event {
 pub fn begin(script: Script, cradle: &Cradle) -> Result<Birth> {
     let proc = open_proc()?;
     let (ours, theirs) = sock::pair().doing(|| "make a socket pair")?;
-    let (ours, theirs) = (mem::own(ours), mem::own(theirs));
+    let (ours, theirs) = (fd::own(ours), fd::own(theirs));
     let page = cradle.page.as_ref().map(AsRawFd::as_raw_fd);
     let page = SharedPage::map(page).doing(|| "map a shared page")?;
     memory::find_arguments();
@@ -119,7 +119,7 @@ pub fn begin(script: Script, cradle: &Cradle) -> Result<Birth> {
             protect::let_go();
             child::enter(script, link, proc.as_raw_fd(), page)
         }
-        Ok(Side::Parent { pid, pidfd }) => (pid, mem::own(pidfd)),
+        Ok(Side::Parent { pid, pidfd }) => (pid, fd::own(pidfd)),
         Err(errno) => {
             // Nothing was started: the caller's mask is its own again.
             signal::set_mask(mask).doing(|| "restore the signal mask")?;
@@ -151,7 +151,7 @@ pub fn begin(script: Script, cradle: &Cradle) -> Result<Birth> {
 /// with nothing mounted over it (CVE-2025-52881).
 pub(super) fn open_proc() -> Result<OwnedFd> {
     let flags = libc::O_PATH | libc::O_DIRECTORY;
-    let fd = mem::own(fs::openat(libc::AT_FDCWD, c"/proc", flags, 0).doing(|| "open /proc")?);
+    let fd = fd::own(fs::openat(libc::AT_FDCWD, c"/proc", flags, 0).doing(|| "open /proc")?);
     let magic = fs::fs_magic(fd.as_raw_fd()).doing(|| "look at /proc")?;
     let inode = fs::fstat(fd.as_raw_fd()).doing(|| "look at /proc")?.st_ino;
     if magic != fs::magic::PROC || inode != PROC_ROOT_INODE {
@@ -176,7 +176,7 @@ impl Birth {
             tracing::debug!("init: closing the pipe to signal completion: execve, or its end");
             return Ok(Event::Gone);
         };
-        let fd = fd.map(mem::own);
+        let fd = fd.map(fd::own);
         tracing::debug!("the child says: {:?} {}, at step {}", frame.kind, frame.arg, self.step());
         // A peer may have the child's end of the socket by now, or the child itself: there is
         // nothing left that the child could want.

@@ -11,8 +11,8 @@ use nix::errno::Errno;
 
 use crate::error::Kind;
 use crate::state::{Container, Id, StateRoot};
+use crate::sys::fd;
 use crate::sys::fs::{self as files, RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS};
-use crate::sys::mem;
 use crate::sys::page::Note;
 
 /// Removes what the notes tell of, the last one first, where it is still the same and nobody has
@@ -24,7 +24,7 @@ pub fn take_back(notes: &[Note], rootfs: &Path, states: &StateRoot, id: &Id) -> 
     }
     let path = CString::new(rootfs.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
     let flags = libc::O_PATH | libc::O_DIRECTORY;
-    let root = mem::own(files::openat(libc::AT_FDCWD, &path, flags, 0)?);
+    let root = fd::own(files::openat(libc::AT_FDCWD, &path, flags, 0)?);
     for note in notes.iter().rev() {
         match remove(root.as_raw_fd(), note) {
             // Made on what was mounted, which is gone; or somebody has a use for it.
@@ -43,9 +43,9 @@ fn remove(root: i32, note: &Note) -> Result<(), Errno> {
     let parent = c_string(parent.unwrap_or(Path::new(".")).as_os_str())?;
     let resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS;
     let flags = libc::O_PATH | libc::O_DIRECTORY;
-    let parent = mem::own(files::openat2(root, &parent, flags, 0, resolve)?);
+    let parent = fd::own(files::openat2(root, &parent, flags, 0, resolve)?);
     let parent = parent.as_raw_fd();
-    let there = mem::own(files::openat(parent, &name, libc::O_PATH | libc::O_NOFOLLOW, 0)?);
+    let there = fd::own(files::openat(parent, &name, libc::O_PATH | libc::O_NOFOLLOW, 0)?);
     let stat = files::fstat(there.as_raw_fd())?;
     if (stat.st_dev, stat.st_ino) != (note.device, note.inode) {
         return Err(Errno::ENOENT);

@@ -15,7 +15,7 @@ use crate::model::namespaces::IdMapping;
 use crate::model::plan::Plan;
 use crate::sys::dev::{self, Common};
 use crate::sys::mount::{self, MountAttr, attr};
-use crate::sys::{cred, fs, mem};
+use crate::sys::{cred, fd, fs};
 
 /// CAP_MKNOD of linux/capability.h.
 const CAP_MKNOD: u64 = 1 << 27;
@@ -50,13 +50,13 @@ pub fn make(plan: &Plan, pid: i32) -> Result<OwnedFd> {
 }
 
 fn file_system(label: Option<&CStr>) -> std::result::Result<OwnedFd, Errno> {
-    let context = mem::own(mount::fsopen(c"tmpfs")?);
+    let context = fd::own(mount::fsopen(c"tmpfs")?);
     let set = |key: &CStr, value: &CStr| mount::fsconfig_set(context.as_raw_fd(), key, Some(value));
     set(c"source", c"devices")?;
     set(c"mode", c"755")?;
     label.map(|label| set(c"context", label)).transpose()?;
     mount::fsconfig_create(context.as_raw_fd())?;
-    mount::fsmount(context.as_raw_fd(), attr::NOSUID | attr::NOEXEC).map(mem::own)
+    mount::fsmount(context.as_raw_fd(), attr::NOSUID | attr::NOEXEC).map(fd::own)
 }
 
 /// The mode is exact, whatever the umask is.
@@ -93,12 +93,12 @@ pub fn of_host(wanted: u64) -> Result<OwnedFd> {
         return Err(Error::new(format!("the child asked for an unknown device ({wanted:#x})")));
     };
     let doing = || format!("open {}", device.path.to_string_lossy());
-    let open = |path: &CStr, flags| fs::openat(libc::AT_FDCWD, path, flags, 0).map(mem::own);
+    let open = |path: &CStr, flags| fs::openat(libc::AT_FDCWD, path, flags, 0).map(fd::own);
     let file = open(device.path, libc::O_PATH | libc::O_NOFOLLOW).doing(doing)?;
     if Common::of(&fs::fstat(file.as_raw_fd()).doing(doing)?) != Some(device) {
         return Err(Error::new(doing()).detail("it is not the device that its name says"));
     }
-    let fixed = match mount::clone_tree(file.as_raw_fd(), c"", false).map(mem::own) {
+    let fixed = match mount::clone_tree(file.as_raw_fd(), c"", false).map(fd::own) {
         Err(Errno::EPERM) => file,
         Err(errno) => return Err(errno).doing(doing),
         Ok(tree) => {

@@ -8,7 +8,7 @@ use super::preflight::open_namespace;
 use crate::diag::findings::Findings;
 use crate::host::Host;
 use crate::model::namespaces::{Joined, Namespaces, flag, name_of};
-use crate::sys::{fs, mem, ns};
+use crate::sys::{fd, fs, ns};
 
 /// The kinds that a file system shows.
 const SHOWN: &[u64] = &[flag::NET, flag::PID, flag::IPC, flag::CGROUP];
@@ -53,11 +53,11 @@ fn own(flag: u64) -> Option<OwnedFd> {
 /// namespace that was made below it.
 fn belongs(namespace: BorrowedFd<'_>, user: BorrowedFd<'_>) -> bool {
     let identity = |fd: BorrowedFd<'_>| fs::fstat(fd.as_raw_fd()).map(|s| (s.st_dev, s.st_ino));
-    let mut owner = ns::owner(namespace.as_raw_fd()).map(mem::own);
+    let mut owner = ns::owner(namespace.as_raw_fd()).map(fd::own);
     for _ in 0..MOST_LEVELS {
         match owner {
             Ok(fd) if identity(fd.as_fd()) == identity(user) => return true,
-            Ok(fd) => owner = ns::parent(fd.as_raw_fd()).map(mem::own),
+            Ok(fd) => owner = ns::parent(fd.as_raw_fd()).map(fd::own),
             Err(_) => return false,
         }
     }

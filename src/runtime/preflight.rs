@@ -25,7 +25,7 @@ use crate::model::net_device::NetDevice;
 use crate::model::plan::Plan;
 use crate::model::process::Process;
 use crate::sys::netlink::Netlink;
-use crate::sys::{clock as clocks, fs as files, mem, ns};
+use crate::sys::{clock as clocks, fd, fs as files, ns};
 
 /// Looks at everything; the namespace files, which are opened on the way, and what was found.
 pub fn check(plan: &Plan, process: &Process) -> (Vec<OwnedFd>, Findings) {
@@ -94,7 +94,7 @@ fn terminal(plan: &Plan, findings: &mut Findings) {
     // The root may be one in which everything is mounted already.
     let there = CString::new(plan.rootfs.path.join("dev/pts").as_os_str().as_bytes())
         .map_err(|_| Errno::EINVAL)
-        .and_then(|path| files::openat(libc::AT_FDCWD, &path, libc::O_PATH, 0).map(mem::own));
+        .and_then(|path| files::openat(libc::AT_FDCWD, &path, libc::O_PATH, 0).map(fd::own));
     let magic = there.and_then(|there| files::fs_magic(there.as_raw_fd()));
     if magic != Ok(files::magic::DEVPTS) {
         let reason = "needs a devpts at /dev/pts, which mounts does not have; without a terminal, \
@@ -197,7 +197,7 @@ fn text(error: &io::Error) -> String {
 /// Opened as a path first: a FIFO or a device must not be touched.
 pub(super) fn open_namespace(joined: &Joined, findings: &mut Findings) -> Option<OwnedFd> {
     let path = findings.c_string(&joined.field, joined.path.as_os_str().as_bytes());
-    let open = |flags: i32| files::openat(libc::AT_FDCWD, &path, flags, 0).map(mem::own);
+    let open = |flags: i32| files::openat(libc::AT_FDCWD, &path, flags, 0).map(fd::own);
     let opened = open(libc::O_PATH).and_then(|probe| {
         if files::fs_magic(probe.as_raw_fd())? != files::magic::NSFS {
             return Err(Errno::EINVAL);

@@ -12,7 +12,7 @@ use nix::unistd::{getpgrp, tcgetpgrp};
 
 use super::fd_socket;
 use crate::error::errno_text;
-use crate::sys::{RawFd, fs, io, mem, pty, signal};
+use crate::sys::{RawFd, fd, fs, io, pty, signal};
 
 /// A write of this size to a pipe that poll(2) calls writable does not block (`PIPE_BUF`).
 const CHUNK: usize = 4096;
@@ -54,7 +54,7 @@ impl<'a> Relay<'a> {
         stdout: BorrowedFd<'a>,
     ) -> Result<Self, Errno> {
         io::set_nonblocking(&master, true)?;
-        let slave = pty::open_peer(master.as_raw_fd()).map(mem::own)?;
+        let slave = pty::open_peer(master.as_raw_fd()).map(fd::own)?;
         let relay = Relay {
             master,
             slave: Some(slave),
@@ -144,7 +144,7 @@ impl<'a> Relay<'a> {
 
     /// vhangup(2), which login programs call, has closed the terminal for us too.
     fn reopen(&mut self) {
-        self.slave = pty::open_peer(self.master.as_raw_fd()).map(mem::own).ok();
+        self.slave = pty::open_peer(self.master.as_raw_fd()).map(fd::own).ok();
         self.gone = self.slave.is_none();
         self.typed.closed = self.gone;
     }
@@ -302,7 +302,7 @@ impl<'a> Stdio<'a> {
             std::ffi::CStr::from_bytes_with_nul(path.as_bytes()).map_err(|_| Errno::EINVAL)?;
         let flags = access | libc::O_NONBLOCK | libc::O_NOCTTY;
         match fs::openat(libc::AT_FDCWD, path, flags, 0) {
-            Ok(copy) => Ok(Stdio::Own(mem::own(copy))),
+            Ok(copy) => Ok(Stdio::Own(fd::own(copy))),
             // Of another user, or its other end is gone. poll(2) has to do then.
             Err(Errno::EACCES | Errno::EPERM | Errno::ENXIO | Errno::EIO) => Ok(Stdio::Shared(fd)),
             Err(errno) => Err(errno),

@@ -22,7 +22,7 @@ use crate::model::plan::Plan;
 use crate::sync::ROOT;
 use crate::sys::clone::{self, Side};
 use crate::sys::mount::{self, MountAttr, attr};
-use crate::sys::{fs, mem, ns, pidfd};
+use crate::sys::{fd, fs, ns, pidfd};
 
 /// What is kept between two sources.
 #[derive(Debug, Default)]
@@ -124,7 +124,7 @@ fn tree(mount: &Mount, user_namespace: bool, child: BorrowedFd<'_>) -> Result<Ow
         return Err(Error::new("a mount without a source"));
     };
     let follow = !mount.links.of_source;
-    let open = || mount::clone_source(source, *recursive, follow).map(mem::own);
+    let open = || mount::clone_source(source, *recursive, follow).map(fd::own);
     let at = mount.field.key("source");
     let doing = || format!("open the source {}", mount.shown_source());
     match inside(child, open)? {
@@ -146,16 +146,16 @@ fn root(plan: &Plan, child: BorrowedFd<'_>) -> Result<OwnedFd> {
     let doing = || format!("open the root {}", path.display());
     let flags = libc::O_PATH | libc::O_DIRECTORY;
     let c_path = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
-    let open = || fs::openat(libc::AT_FDCWD, &c_path, flags, 0).map(mem::own);
+    let open = || fs::openat(libc::AT_FDCWD, &c_path, flags, 0).map(fd::own);
     let opened = inside(child, open)?.doing(doing);
     opened.map_err(|error| error.field(&Field::of("root.path")))
 }
 
 /// Does something in the child's mount namespace. This process has one thread.
 fn inside<T>(child: BorrowedFd<'_>, act: impl FnOnce() -> T) -> Result<T> {
-    let path = |path| fs::openat(libc::AT_FDCWD, path, libc::O_PATH, 0).map(mem::own);
+    let path = |path| fs::openat(libc::AT_FDCWD, path, libc::O_PATH, 0).map(fd::own);
     let own = fs::openat(libc::AT_FDCWD, c"/proc/self/ns/mnt", libc::O_RDONLY, 0);
-    let own = own.map(mem::own).doing(|| "open /proc/self/ns/mnt")?;
+    let own = own.map(fd::own).doing(|| "open /proc/self/ns/mnt")?;
     let root = path(c"/").doing(|| "open /")?;
     let cwd = path(c".").doing(|| "open the working directory")?;
     ns::setns(child.as_raw_fd(), flag::MOUNT).doing(|| "join the container's mount namespace")?;
@@ -190,7 +190,7 @@ fn user_namespace(map: &IdMap, child: BorrowedFd<'_>) -> Result<OwnedFd> {
             let _ = fs::read(ours.as_raw_fd(), &mut [0]);
             clone::exit(0)
         }
-        Side::Parent { pid, pidfd } => (pid, mem::own(pidfd)),
+        Side::Parent { pid, pidfd } => (pid, fd::own(pidfd)),
     };
     let namespace = idmap::write_both(pid, uid_map, gid_map).and_then(|()| open(pid));
     drop(theirs);

@@ -11,7 +11,7 @@ use super::relay::Relay;
 use crate::error::{Doing, Result};
 use crate::sys::pidfd::{self, Exit};
 use crate::sys::signal::{self, Blocked, Mask};
-use crate::sys::{io, mem};
+use crate::sys::{fd, io};
 
 /// Waits until the process, a child of ours, has ended.
 ///
@@ -48,7 +48,7 @@ fn relay(
     stdout: BorrowedFd<'_>,
 ) -> Result<Exit, Errno> {
     let _blocked = Blocked::all()?;
-    let signals = signal::signalfd(wanted).map(mem::own)?;
+    let signals = signal::signalfd(wanted).map(fd::own)?;
     let mut relay = terminal.map(|master| Relay::new(master, stdin, stdout)).transpose()?;
     let nothing = [io::interest(-1, 0); 3];
     loop {
@@ -138,7 +138,7 @@ mod tests {
                 clone::execve(c"/bin/sh", &argv, &mut envp, None);
                 clone::exit(126)
             }
-            Side::Parent { pidfd, .. } => mem::own(pidfd),
+            Side::Parent { pidfd, .. } => fd::own(pidfd),
         }
     }
 
@@ -148,7 +148,7 @@ mod tests {
         let master = fs::openat(libc::AT_FDCWD, c"/dev/ptmx", flags, 0).expect("a pty");
         pty::unlock(master).expect("unlocked");
         let slave = pty::open_peer(master).expect("its slave");
-        (mem::own(master), mem::own(slave))
+        (fd::own(master), fd::own(slave))
     }
 
     fn write(to: &OwnedFd, text: &str) {

@@ -13,7 +13,7 @@ use crate::model::namespaces::flag;
 use crate::model::process::Process;
 use crate::seccomp::Filter;
 use crate::sys::RawFd;
-use crate::sys::page::CArray;
+use crate::sys::c_array::CArray;
 
 /// Where the report of a hook is, as long as it is not executed: right after stdio.
 pub const REPORT: RawFd = 3;

@@ -37,7 +37,7 @@ use std::ffi::CString;
 use self::op::{Listener, Op};
 use crate::diag::field::Field;
 use crate::sys::RawFd;
-use crate::sys::page::CArray;
+use crate::sys::c_array::CArray;
 
 /// One step, and the field that asked for it.
 #[derive(Debug)]

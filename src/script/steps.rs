@@ -11,7 +11,7 @@ use crate::model::plan::Plan;
 use crate::model::process::Process;
 use crate::seccomp::Filter;
 use crate::sys::RawFd;
-use crate::sys::page::CArray;
+use crate::sys::c_array::CArray;
 
 #[derive(Default)]
 pub(super) struct Steps(pub(super) Vec<Step>);

@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-pub use super::memfd::memory_file;
-
 use super::fd::own;
 use super::{RawFd, check, check_unit};
 

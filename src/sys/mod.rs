@@ -44,8 +44,6 @@ pub mod statmount;
 
 use nix::errno::Errno;
 
-/// As most files of the runtime call it.
-pub use fd as mem;
 pub use std::os::fd::RawFd;
 
 /// Turns the answer of `libc::syscall` into a result.

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use nix::errno::Errno;
 
 use super::RawFd;
-pub use super::c_array::CArray;
 
 /// One page shared with the child, by which both sides talk without a system call.
 #[derive(Debug)]

@@ -148,7 +148,7 @@ fn makes_much_in_the_root(c: &Case, b: &mut Bundle) {
     b.mount("/link/x", "tmpfs", "tmpfs", &[]);
     b.mount("/new/a/b", "tmpfs", "tmpfs", &[]);
     b.mount("/new/a/file", "none", &file, &["bind"]);
-    b.set("/process/cwd", json!("/work/here"));
+    b.set("/process/cwd", json!("/made/here"));
     b.set("/root/readonly", json!(true));
     let fifo = json!({"path": "/devices/fifo", "type": "p"});
     b.push("/linux/devices", fifo);

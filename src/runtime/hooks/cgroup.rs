@@ -10,7 +10,7 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::cgroup::files;
-use crate::sys::{fs, io, mem};
+use crate::sys::{fd, fs, io};
 
 /// For this long what was killed may take to end, before the cgroup is left to `delete`.
 const TRIES: usize = 450;
@@ -32,7 +32,7 @@ impl OwnCgroup {
         mkdirat(&parent, name.as_str(), Mode::from_bits_truncate(0o755)).ok()?;
         let c_name = std::ffi::CString::new(name.clone()).ok()?;
         let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW;
-        let dir = fs::openat(parent.as_raw_fd(), &c_name, flags, 0).map(mem::own).ok()?;
+        let dir = fs::openat(parent.as_raw_fd(), &c_name, flags, 0).map(fd::own).ok()?;
         Some(OwnCgroup { parent, dir, name })
     }
 

@@ -12,8 +12,10 @@ use ::core::sync::atomic::Ordering;
 use ::nix::errno::Errno;
 use ::std::os::fd::AsRawFd;
 
+use crate::child::Place;
 use crate::child::hook::{die_with_parent, wait_for_end};
-use crate::child::{Call, Place, Script};
+use crate::script::Script;
+use crate::script::call::Call;
 use crate::sys::clone::{self, Side};
 use crate::sys::page::SharedPage;
 use crate::sys::pidfd::{self, Exit};

@@ -181,7 +181,7 @@ fn container(namespaces: i32) -> Option<(OwnedFd, OwnedFd)> {
         Ok(Side::Parent { pidfd, .. }) => {
             drop(ready_writer);
             crate::sys::fs::read(ready_fd, &mut [0]).expect("ready");
-            Some((mem::own(pidfd), end_writer))
+            Some((fd::own(pidfd), end_writer))
         }
         Err(Errno::EPERM) => None,
         Err(errno) => panic!("clone3: {errno}"),

@@ -132,7 +132,8 @@ fn has_systemd() -> bool {
     booted_with_systemd() && if sys::is_root() { on_host() } else { of_user() }
 }
 
-fn on_host() -> bool {
+/// RT_TEST_HOST: root uses the machine as it is.
+pub fn on_host() -> bool {
     std::env::var_os("RT_TEST_HOST").is_some()
 }
 
